@@ -1,0 +1,20 @@
+//! The pure core: what is known about a node, what a policy may ask about it, and what shall
+//! change on the node once every rule's policy has answered.
+//!
+//! Nothing here reads a clock, an environment, a file or a socket, and nothing here knows of
+//! Kubernetes clients or of WebAssembly: `now` is a parameter and a verdict is a value. So the
+//! same input gives the same plan in a cluster, offline and in a test.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod bootstrap;
+pub mod facts;
+mod message;
+pub mod ownership;
+pub mod plan;
+pub mod question;
+pub mod rule;
+pub mod status;
+pub mod verdict;
+
+pub use jiff::Timestamp;

@@ -1,0 +1,79 @@
+//! The sentence that says why.
+
+use crate::facts::Node;
+use crate::plan::{Candidate, State};
+use crate::rule::{Matching, Rule, Status};
+use crate::verdict::{Decision, Subject};
+
+/// Reason and message of an outcome.
+pub(crate) fn explain(node: &Node, candidate: &Candidate<'_>, state: &State) -> (String, String) {
+    let rule = candidate.rule;
+    let say = |reason: &str, message: String| (reason.to_owned(), message);
+    match state {
+        State::NotSelected => say(
+            "NotSelected",
+            "the rule's nodeSelector does not match the node".to_owned(),
+        ),
+        State::Terminating => say("RuleDeleted", "the rule is being deleted".to_owned()),
+        State::Conflict { winner } => say(
+            "Conflict",
+            format!(
+                "the older rule '{winner}' decides about taint {} here",
+                rule.taint
+            ),
+        ),
+        State::Failed(failure) => say(failure.kind, failure.message.clone()),
+        State::Decides | State::Completed | State::DryRun { .. } => {
+            let Some(Ok(decision)) = candidate.verdict.map(|verdict| &verdict.result) else {
+                return Default::default();
+            };
+            let message = if decision.message.is_empty() {
+                describe(node, rule, decision)
+            } else {
+                decision.message.clone()
+            };
+            say(&decision.reason, message)
+        }
+    }
+}
+
+/// What a decision was made of, where the policy left that to the host.
+fn describe(node: &Node, rule: &Rule, decision: &Decision) -> String {
+    let satisfied = match rule.matching {
+        Matching::AllOf => decision.findings.iter().all(|finding| finding.met),
+        Matching::AnyOf => decision.findings.iter().any(|finding| finding.met),
+    };
+    let told = decision
+        .findings
+        .iter()
+        .filter(|finding| finding.met == satisfied);
+    let told: Vec<_> = told
+        .map(|finding| match &finding.subject {
+            Subject::Requirement(index) => requirement(node, rule, *index),
+            Subject::Other(words) => {
+                format!("{words} is {}", if finding.met { "met" } else { "not met" })
+            }
+        })
+        .collect();
+    told.join("; ")
+}
+
+fn requirement(node: &Node, rule: &Rule, index: usize) -> String {
+    let Some(requirement) = rule.requirements.get(index) else {
+        return format!("requirement {index}");
+    };
+    let (name, required) = (&requirement.condition, requirement.required);
+    match (node.condition(name), requirement.fallback) {
+        (Some(condition), _) => format!(
+            "{name} is {}, required {required}",
+            condition.status.shown()
+        ),
+        (None, Some(fallback)) => {
+            format!("{name} is absent and counts as {fallback}, required {required}")
+        }
+        (None, None) => format!(
+            "{name} is absent and counts as {}, required {required}",
+            Status::Unknown
+        ),
+    }
+}

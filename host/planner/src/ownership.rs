@@ -1,0 +1,87 @@
+//! Which rule put which taint on a node: one annotation on the node itself, so that a taint is
+//! released when its rule or the match goes away, whoever was down meanwhile.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::facts::Node;
+use crate::rule::{Effect, Rule, TaintId};
+
+/// Key of the annotation. Its value is a JSON array of [`Record`]s, sorted; absent when empty.
+pub const ANNOTATION: &str = "readiness.node.x-k8s.io/taint-owners";
+
+/// A taint that a rule added to a node, or took over.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Key of the taint.
+    pub key: String,
+    /// Effect of the taint.
+    pub effect: Effect,
+    /// `metadata.uid` of the rule.
+    #[serde(rename = "ruleUID")]
+    pub rule_uid: String,
+    /// Name of the rule, for people; decides only where the rule has no UID.
+    pub rule: String,
+    /// When the rule became the owner.
+    pub since: Timestamp,
+    /// Reason of the policy's decision then.
+    pub reason: String,
+}
+
+impl Record {
+    /// A record of a taint that `rule` owns from `since` on.
+    pub fn new(id: &TaintId, rule: &Rule, since: Timestamp, reason: &str) -> Self {
+        Self {
+            key: id.key.clone(),
+            effect: id.effect,
+            rule_uid: rule.uid.clone(),
+            rule: rule.name.clone(),
+            since,
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// The taint.
+    pub fn id(&self) -> TaintId {
+        TaintId {
+            key: self.key.clone(),
+            effect: self.effect,
+        }
+    }
+
+    /// Is it about this taint?
+    pub fn is_for(&self, id: &TaintId) -> bool {
+        self.effect == id.effect && self.key == id.key
+    }
+
+    /// Is this rule the owner? A rule from a file has no UID: there the name must do.
+    pub fn is_of(&self, rule: &Rule) -> bool {
+        if rule.uid.is_empty() {
+            self.rule == rule.name
+        } else {
+            self.rule_uid == rule.uid
+        }
+    }
+}
+
+/// The records on a node, sorted. What cannot be read counts as no record: then nothing is
+/// released that cannot be proven to be ours, and the next record replaces it.
+pub fn read(node: &Node) -> Vec<Record> {
+    let text = node
+        .annotations
+        .get(ANNOTATION)
+        .map_or("[]", String::as_str);
+    let mut records: Vec<Record> = serde_json::from_str(text).unwrap_or_default();
+    records.sort();
+    records
+}
+
+/// The annotation's value for these records; none if there are none.
+pub(crate) fn write(records: &[Record]) -> Option<String> {
+    if records.is_empty() {
+        return None;
+    }
+    // A struct of strings always serializes.
+    serde_json::to_string(records).ok()
+}

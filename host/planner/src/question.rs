@@ -1,0 +1,227 @@
+//! What a policy may ask, and what the node answers: the host side of `wit/policy.wit`.
+//!
+//! The engine passes each question to an [`Answers`], and records it with its answer. For a real
+//! node that is [`NodeAnswers`]; an explorer answers each question in each way instead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{Node, Observed};
+use crate::rule::{Effect, Status, TaintId};
+
+/// A question of a policy. Named as in the contract; durations are those of the contract
+/// (milliseconds).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(
+    tag = "question",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
+#[expect(
+    missing_docs,
+    reason = "each variant is the function of the same name in wit/policy.wit"
+)]
+pub enum Question {
+    HasCondition {
+        condition: String,
+    },
+    ConditionIs {
+        condition: String,
+        status: Status,
+        #[serde(rename = "atLeastMs", with = "millis")]
+        at_least: Duration,
+    },
+    HeartbeatWithin {
+        condition: String,
+        #[serde(rename = "atMostMs", with = "millis")]
+        at_most: Duration,
+    },
+    Condition {
+        condition: String,
+    },
+    ConditionReason {
+        condition: String,
+    },
+    Tainted,
+    HasTaint {
+        key: String,
+        effect: Effect,
+    },
+    Unschedulable,
+    OlderThan {
+        #[serde(rename = "atLeastMs", with = "millis")]
+        at_least: Duration,
+    },
+    Label {
+        key: String,
+    },
+    Annotation {
+        key: String,
+    },
+    Name,
+    Completed,
+    Reached {
+        at: Timestamp,
+    },
+}
+
+/// An answer. Which variant belongs to which question is fixed by the contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Yes or no.
+    Bool(bool),
+    /// [`Question::Completed`]
+    Completion(Completion),
+    /// [`Question::Condition`]; none if absent.
+    Status(Option<Status>),
+    /// A string of the node; none if absent.
+    Text(Option<String>),
+}
+
+/// Was the rule's bootstrap completed on the node?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Completion {
+    /// No.
+    None,
+    /// In the boot that the node reports now, or in one that was not recorded.
+    ThisBoot,
+    /// In a boot before the one that the node reports now.
+    EarlierBoot,
+}
+
+/// A question with its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Read {
+    /// What was asked.
+    #[serde(flatten)]
+    pub question: Question,
+    /// What was answered.
+    pub answer: Answer,
+    /// When time alone changes the answer; none if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Somebody who answers the questions of a policy.
+pub trait Answers: Send + 'static {
+    /// The answer, of the variant that belongs to the question, and when time alone changes it.
+    fn answer(&mut self, question: &Question) -> (Answer, Option<Timestamp>);
+}
+
+/// Answers from a node as it is at one moment, for one rule.
+#[derive(Debug, Clone)]
+pub struct NodeAnswers {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The rule's own taint.
+    pub taint: TaintId,
+    /// What the node says about the rule's bootstrap.
+    pub completion: Completion,
+    /// The time that counts as now.
+    pub now: Timestamp,
+}
+
+impl Answers for NodeAnswers {
+    fn answer(&mut self, question: &Question) -> (Answer, Option<Timestamp>) {
+        let node = &*self.node;
+        let yes = |answer: bool| (Answer::Bool(answer), None);
+        match question {
+            Question::HasCondition { condition } => yes(node.condition(condition).is_some()),
+            Question::ConditionIs {
+                condition,
+                status,
+                at_least,
+            } => match node.condition(condition) {
+                Some(found) if found.status == Observed::Known(*status) => {
+                    self.for_at_least(found.changed, *at_least)
+                }
+                _ => yes(false),
+            },
+            Question::HeartbeatWithin { condition, at_most } => self.within(condition, *at_most),
+            Question::Condition { condition } => (
+                Answer::Status(node.condition(condition).map(|found| found.status.shown())),
+                None,
+            ),
+            Question::ConditionReason { condition } => {
+                let reason = node.condition(condition).map(|found| found.reason.clone());
+                (
+                    Answer::Text(reason.filter(|reason| !reason.is_empty())),
+                    None,
+                )
+            }
+            Question::Tainted => yes(node.has_taint(&self.taint)),
+            Question::HasTaint { key, effect } => yes(node
+                .taints
+                .iter()
+                .any(|taint| taint.effect == Some(*effect) && taint.key == *key)),
+            Question::Unschedulable => yes(node.unschedulable),
+            Question::OlderThan { at_least } => self.for_at_least(node.created, *at_least),
+            Question::Label { key } => (Answer::Text(node.labels.get(key).cloned()), None),
+            Question::Annotation { key } => {
+                (Answer::Text(node.annotations.get(key).cloned()), None)
+            }
+            Question::Name => (Answer::Text(Some(node.name.clone())), None),
+            Question::Completed => (Answer::Completion(self.completion), None),
+            Question::Reached { at } => {
+                let reached = *at <= self.now;
+                (Answer::Bool(reached), (!reached).then_some(*at))
+            }
+        }
+    }
+}
+
+impl NodeAnswers {
+    /// Has something that began then lasted this long? A beginning in the future is a clock that
+    /// runs ahead: it has lasted no time at all.
+    fn for_at_least(
+        &self,
+        since: Option<Timestamp>,
+        at_least: Duration,
+    ) -> (Answer, Option<Timestamp>) {
+        if at_least.is_zero() {
+            return (Answer::Bool(true), None);
+        }
+        // Beyond the end of time: never.
+        let from = since.and_then(|since| since.checked_add(at_least).ok());
+        let lasted = from.is_some_and(|from| from <= self.now);
+        (Answer::Bool(lasted), from.filter(|_| !lasted))
+    }
+
+    fn within(&self, condition: &str, at_most: Duration) -> (Answer, Option<Timestamp>) {
+        let Some(heartbeat) = self
+            .node
+            .condition(condition)
+            .and_then(|found| found.heartbeat)
+        else {
+            return (Answer::Bool(false), None);
+        };
+        // No heartbeat is too old for a span that reaches beyond the end of time.
+        let Ok(last) = heartbeat.checked_add(at_most) else {
+            return (Answer::Bool(true), None);
+        };
+        let fresh = self.now <= last;
+        let until = last.checked_add(SignedDuration::from_millis(1)).ok();
+        (Answer::Bool(fresh), until.filter(|_| fresh))
+    }
+}
+
+/// A duration as a number of milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
+}

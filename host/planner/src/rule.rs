@@ -1,0 +1,133 @@
+//! A rule, as far as a decision and a plan depend on it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A `NodeReadinessRule` that passed its schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`; empty where a file does not give it.
+    pub uid: String,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
+    /// Has the rule a deletion timestamp?
+    pub terminating: bool,
+    /// `spec.dryRun`.
+    pub dry_run: bool,
+    /// `spec.taint`: key and effect.
+    pub taint: TaintId,
+    /// `spec.taint.value`.
+    pub taint_value: Option<String>,
+    /// `spec.conditions`.
+    pub requirements: Vec<Requirement>,
+    /// `spec.conditionPolicy`.
+    pub matching: Matching,
+    /// `spec.enforcementMode`.
+    pub enforcement: Enforcement,
+    /// Parameters of the policy as JSON; empty if there are none.
+    pub parameters: String,
+}
+
+/// One entry of `spec.conditions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    /// `type`.
+    pub condition: String,
+    /// `requiredStatus`.
+    pub required: Status,
+    /// `defaultStatus`.
+    pub fallback: Option<Status>,
+}
+
+/// Identity of a taint: the API allows one of each key and effect on a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaintId {
+    /// `key`.
+    pub key: String,
+    /// `effect`.
+    pub effect: Effect,
+}
+
+impl fmt::Display for TaintId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.key, self.effect)
+    }
+}
+
+/// An enum whose variants are the API's own words.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant,)* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// From the API's word.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)* _ => None }
+            }
+
+            /// The API's word.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// Status of a condition.
+    Status {
+        /// `True`
+        True = "True",
+        /// `False`
+        False = "False",
+        /// `Unknown`
+        Unknown = "Unknown",
+    }
+}
+
+words! {
+    /// Effect of a taint.
+    Effect {
+        /// New pods are not scheduled without a toleration.
+        NoSchedule = "NoSchedule",
+        /// New pods are scheduled elsewhere if possible.
+        PreferNoSchedule = "PreferNoSchedule",
+        /// As `NoSchedule`, and running pods are evicted.
+        NoExecute = "NoExecute",
+    }
+}
+
+words! {
+    /// `spec.conditionPolicy`: how many of the requirements must be met.
+    Matching {
+        /// Every one.
+        AllOf = "allOf",
+        /// At least one.
+        AnyOf = "anyOf",
+    }
+}
+
+words! {
+    /// `spec.enforcementMode`.
+    Enforcement {
+        /// Until the node was ready once.
+        BootstrapOnly = "bootstrap-only",
+        /// For as long as the node lives.
+        Continuous = "continuous",
+    }
+}

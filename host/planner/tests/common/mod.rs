@@ -1,0 +1,180 @@
+//! Builders for nodes, rules and verdicts, and what the API server would make of a plan.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "test helpers, of which each test file uses its part"
+)]
+
+use std::collections::BTreeSet;
+
+use planner::Timestamp;
+use planner::facts::{Condition, Node, Observed, Taint};
+use planner::plan::{Candidate, Changes, Input, Plan, plan};
+use planner::rule::{Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId};
+use planner::verdict::{Decision, Failure, Finding, Subject, TaintAction, Verdict};
+
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+}
+
+pub fn id(name: &str) -> TaintId {
+    TaintId {
+        key: format!("readiness.k8s.io/{name}"),
+        effect: Effect::NoSchedule,
+    }
+}
+
+pub fn node() -> Node {
+    Node {
+        name: "node-1".into(),
+        uid: "node-uid".into(),
+        ..Node::default()
+    }
+}
+
+pub fn condition(name: &str, status: &str) -> Condition {
+    Condition {
+        name: name.into(),
+        status: Observed::parse(status),
+        reason: String::new(),
+        changed: Some(at(0)),
+        heartbeat: Some(at(0)),
+    }
+}
+
+pub fn taint(id: &TaintId, value: &str) -> Taint {
+    Taint {
+        key: id.key.clone(),
+        effect: Some(id.effect),
+        value: value.into(),
+    }
+}
+
+pub fn rule(name: &str) -> Rule {
+    Rule {
+        name: name.into(),
+        uid: format!("{name}-uid"),
+        created: Some(at(0)),
+        terminating: false,
+        dry_run: false,
+        taint: id("agent"),
+        taint_value: Some("pending".into()),
+        requirements: vec![Requirement {
+            condition: "Agent".into(),
+            required: Status::True,
+            fallback: None,
+        }],
+        matching: Matching::AllOf,
+        enforcement: Enforcement::Continuous,
+        parameters: String::new(),
+    }
+}
+
+pub fn verdict(taint: TaintAction, complete_bootstrap: bool) -> Verdict {
+    let met = taint == TaintAction::Absent;
+    let decision = Decision {
+        taint,
+        complete_bootstrap,
+        reason: if met {
+            "ConditionsMet"
+        } else {
+            "ConditionsNotMet"
+        }
+        .into(),
+        message: String::new(),
+        findings: vec![Finding {
+            subject: Subject::Requirement(0),
+            met,
+        }],
+    };
+    Verdict {
+        result: Ok(decision),
+        reads: vec![],
+    }
+}
+
+pub fn failed() -> Verdict {
+    let failure = Failure {
+        kind: "Trapped",
+        message: "unreachable".into(),
+    };
+    Verdict {
+        result: Err(failure),
+        reads: vec![],
+    }
+}
+
+/// A rule with its verdict, selecting the node.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub rule: Rule,
+    pub verdict: Option<Verdict>,
+    pub selected: bool,
+    pub seen_present: bool,
+}
+
+impl Case {
+    pub fn new(rule: Rule, verdict: Verdict) -> Self {
+        Self {
+            rule,
+            verdict: Some(verdict),
+            selected: true,
+            seen_present: false,
+        }
+    }
+
+    pub fn not_selected(rule: Rule) -> Self {
+        Self {
+            rule,
+            verdict: None,
+            selected: false,
+            seen_present: false,
+        }
+    }
+}
+
+pub fn plan_for(node: &Node, cases: &[Case]) -> Plan {
+    plan_with(node, cases, &BTreeSet::new())
+}
+
+pub fn plan_with(node: &Node, cases: &[Case], stalled: &BTreeSet<String>) -> Plan {
+    let rules: Vec<_> = cases
+        .iter()
+        .map(|case| Candidate {
+            rule: &case.rule,
+            selected: case.selected,
+            verdict: case.verdict.as_ref(),
+            seen_present: case.seen_present,
+        })
+        .collect();
+    plan(&Input {
+        node,
+        now: at(60),
+        rules: &rules,
+        stalled,
+    })
+}
+
+/// The node after the plan, as the API server would store it.
+pub fn apply(node: &Node, changes: &Changes) -> Node {
+    let mut node = node.clone();
+    for id in &changes.remove {
+        assert!(node.has_taint(id), "removes {id}, which is not there");
+        node.taints.retain(|taint| !taint.is(id));
+    }
+    for new in &changes.add {
+        assert!(!node.has_taint(&new.id), "adds {} twice", new.id);
+        node.taints
+            .push(taint(&new.id, new.value.as_deref().unwrap_or_default()));
+    }
+    for (key, value) in &changes.annotations {
+        let before = node.annotations.get(key).cloned();
+        assert_ne!(&before, value, "{key} is set to what it is");
+        match value {
+            Some(value) => node.annotations.insert(key.clone(), value.clone()),
+            None => node.annotations.remove(key),
+        };
+    }
+    node
+}

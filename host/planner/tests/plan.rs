@@ -1,0 +1,501 @@
+//! The planner's part of the compatibility contract, line by line.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::*;
+use planner::bootstrap;
+use planner::facts::Node;
+use planner::ownership;
+use planner::plan::{Action, State};
+use planner::question::Completion;
+use planner::rule::{Effect, Enforcement, Rule, TaintId};
+use planner::status::{condition_results, lacks_condition};
+use planner::verdict::TaintAction::{Absent, Keep, Present};
+
+fn tainted() -> Node {
+    Node {
+        taints: vec![taint(&id("agent"), "pending")],
+        ..node()
+    }
+}
+
+fn bootstrap_only(name: &str) -> Rule {
+    Rule {
+        enforcement: Enforcement::BootstrapOnly,
+        ..rule(name)
+    }
+}
+
+/// A node on which the rule put its taint, by the planner's own doing.
+fn held_by(rule: &Rule) -> Node {
+    let plan = plan_for(&node(), &[Case::new(rule.clone(), verdict(Present, false))]);
+    apply(&node(), &plan.changes)
+}
+
+#[test]
+fn compat_014_an_absent_condition_shows_unknown_even_if_a_default_counts() {
+    let mut rule = rule("a");
+    rule.requirements[0].fallback = Some(planner::rule::Status::True);
+    let result = condition_results(&node(), &rule).next().unwrap();
+    assert_eq!(
+        (result.current.as_str(), result.fallback.as_str()),
+        ("Unknown", "True")
+    );
+    assert!(lacks_condition(&node(), &rule));
+}
+
+#[test]
+fn compat_012_the_first_of_two_counts_and_a_strange_status_shows_unknown() {
+    let conditions = vec![condition("Agent", "Odd"), condition("Agent", "True")];
+    let node = Node {
+        conditions,
+        ..node()
+    };
+    assert_eq!(
+        condition_results(&node, &rule("a"))
+            .next()
+            .unwrap()
+            .current
+            .as_str(),
+        "Unknown"
+    );
+    assert!(!lacks_condition(&node, &rule("a")));
+}
+
+#[test]
+fn compat_015_the_value_of_a_taint_does_not_matter() {
+    let node = Node {
+        taints: vec![taint(&id("agent"), "another")],
+        ..node()
+    };
+    let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Absent, false))]);
+    assert_eq!(plan.changes.remove, [id("agent")]);
+    let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Present, false))]);
+    assert_eq!((plan.changes.add.len(), plan.changes.remove.len()), (0, 0));
+}
+
+#[test]
+fn compat_015_another_effect_is_another_taint() {
+    let other = TaintId {
+        effect: Effect::NoExecute,
+        ..id("agent")
+    };
+    let node = Node {
+        taints: vec![taint(&other, "pending")],
+        ..node()
+    };
+    let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Absent, false))]);
+    assert!(plan.changes.is_empty());
+}
+
+#[test]
+fn compat_016_satisfied_removes_and_unsatisfied_adds_and_otherwise_nothing() {
+    for (verdict_is, node, action) in [
+        (Absent, tainted(), Action::RemoveTaint),
+        (Absent, node(), Action::None),
+        (Present, node(), Action::AddTaint),
+        (Present, tainted(), Action::None),
+        (Keep, node(), Action::None),
+        (Keep, tainted(), Action::None),
+    ] {
+        let plan = plan_for(&node, &[Case::new(rule("a"), verdict(verdict_is, false))]);
+        assert_eq!(plan.outcomes[0].action, action, "{verdict_is:?}");
+    }
+}
+
+#[test]
+fn compat_017_release_and_completion_are_one_plan() {
+    let rule = bootstrap_only("a");
+    let plan = plan_for(
+        &tainted(),
+        &[Case::new(rule.clone(), verdict(Absent, true))],
+    );
+    assert_eq!(plan.changes.remove, [id("agent")]);
+    let (key, value) = bootstrap::annotation(&rule);
+    assert_eq!(
+        plan.changes.annotations[&key].as_deref(),
+        Some(value.as_str())
+    );
+    assert!(plan.outcomes[0].completes);
+    assert_eq!(plan.outcomes[0].action, Action::RemoveTaint);
+}
+
+#[test]
+fn compat_017_a_completed_rule_never_adds_whatever_its_policy_says() {
+    let rule = bootstrap_only("a");
+    let (key, value) = bootstrap::annotation(&rule);
+    let node = Node {
+        annotations: [(key, value)].into(),
+        ..node()
+    };
+    let plan = plan_for(&node, &[Case::new(rule, verdict(Present, false))]);
+    assert!(plan.changes.is_empty());
+    assert_eq!(plan.outcomes[0].state, State::Completed);
+}
+
+#[test]
+fn compat_017_completed_and_tainted_by_hand_satisfied_removes_else_leaves() {
+    let rule = bootstrap_only("a");
+    let (key, value) = bootstrap::annotation(&rule);
+    let node = Node {
+        annotations: [(key, value)].into(),
+        ..tainted()
+    };
+    let plan = plan_for(&node, &[Case::new(rule.clone(), verdict(Keep, false))]);
+    assert!(plan.changes.is_empty());
+    let plan = plan_for(&node, &[Case::new(rule, verdict(Absent, false))]);
+    assert_eq!(plan.changes.remove, [id("agent")]);
+    assert!(plan.changes.annotations.is_empty());
+}
+
+#[test]
+fn compat_018_satisfied_and_untainted_only_completes() {
+    let plan = plan_for(
+        &node(),
+        &[Case::new(bootstrap_only("a"), verdict(Absent, true))],
+    );
+    assert!(plan.changes.add.is_empty() && plan.changes.remove.is_empty());
+    assert_eq!(plan.outcomes[0].action, Action::CompleteBootstrap);
+}
+
+#[test]
+fn compat_019_key_value_legacy_key_and_a_long_name() {
+    let long = bootstrap_only(&"x".repeat(71));
+    let (key, value) = bootstrap::annotation(&long);
+    assert_eq!(
+        key,
+        format!("readiness.k8s.io/bootstrap-completed-{}", long.uid)
+    );
+    assert_eq!(value, format!("{{\"rule-name\":\"{}\"}}", long.name));
+    let legacy = format!("readiness.k8s.io/bootstrap-completed-{}", long.name);
+    let node = Node {
+        annotations: [(legacy, "{}".into())].into(),
+        ..node()
+    };
+    assert_eq!(bootstrap::completion(&node, &long), Completion::ThisBoot);
+    assert_eq!(
+        bootstrap::completion(&node, &bootstrap_only("a")),
+        Completion::None
+    );
+}
+
+#[test]
+fn compat_019_a_rule_from_a_file_finds_its_completion_by_name() {
+    let (key, value) = bootstrap::annotation(&bootstrap_only("a"));
+    let node = Node {
+        annotations: [(key, value)].into(),
+        ..node()
+    };
+    let from_file = Rule {
+        uid: String::new(),
+        ..bootstrap_only("a")
+    };
+    assert_eq!(
+        bootstrap::completion(&node, &from_file),
+        Completion::ThisBoot
+    );
+}
+
+#[test]
+fn a_completion_of_an_earlier_boot_is_told_apart() {
+    let (key, _) = bootstrap::annotation(&bootstrap_only("a"));
+    let value = r#"{"rule-name":"a","boot-id":"one"}"#.to_owned();
+    let mut node = Node {
+        annotations: [(key, value)].into(),
+        boot_id: "one".into(),
+        ..node()
+    };
+    assert_eq!(
+        bootstrap::completion(&node, &bootstrap_only("a")),
+        Completion::ThisBoot
+    );
+    node.boot_id = "two".into();
+    assert_eq!(
+        bootstrap::completion(&node, &bootstrap_only("a")),
+        Completion::EarlierBoot
+    );
+}
+
+#[test]
+fn compat_021_relabelled_out_releases_only_what_is_owned() {
+    let plan = plan_for(&held_by(&rule("a")), &[Case::not_selected(rule("a"))]);
+    assert_eq!(plan.changes.remove, [id("agent")]);
+    assert_eq!(plan.changes.annotations[ownership::ANNOTATION], None);
+    assert_eq!(plan.outcomes[0].action, Action::RemoveTaint);
+    let plan = plan_for(&tainted(), &[Case::not_selected(rule("a"))]);
+    assert!(plan.changes.is_empty(), "somebody else's taint");
+}
+
+#[test]
+fn compat_021_a_taint_that_was_there_is_adopted_once() {
+    let case = || [Case::new(rule("a"), verdict(Present, false))];
+    let plan = plan_for(&tainted(), &case());
+    assert!(plan.outcomes[0].adopted);
+    let node = apply(&tainted(), &plan.changes);
+    let plan = plan_for(&node, &case());
+    assert!(!plan.outcomes[0].adopted && plan.changes.is_empty());
+    let plan = plan_for(&node, &[Case::not_selected(rule("a"))]);
+    assert_eq!(plan.changes.remove, [id("agent")]);
+}
+
+#[test]
+fn compat_021_an_entry_in_the_status_counts_where_the_node_has_no_record() {
+    let seen = Case {
+        seen_present: true,
+        ..Case::not_selected(rule("a"))
+    };
+    assert_eq!(plan_for(&tainted(), &[seen]).changes.remove, [id("agent")]);
+    let seen = Case {
+        seen_present: true,
+        ..Case::not_selected(rule("b"))
+    };
+    let plan = plan_for(
+        &held_by(&rule("a")),
+        &[seen, Case::new(rule("a"), verdict(Present, false))],
+    );
+    assert!(
+        plan.changes.is_empty(),
+        "the record says that it is another's"
+    );
+}
+
+#[test]
+fn compat_021_ownership_ends_when_the_taint_is_gone() {
+    let node = Node {
+        taints: vec![],
+        ..held_by(&rule("a"))
+    };
+    let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Keep, false))]);
+    assert_eq!(plan.changes.annotations[ownership::ANNOTATION], None);
+}
+
+#[test]
+fn compat_022_a_dry_run_changes_nothing_and_says_what_it_would() {
+    let dry = Rule {
+        dry_run: true,
+        ..rule("a")
+    };
+    for (verdict_is, node, would) in [
+        (Present, node(), Action::AddTaint),
+        (Absent, tainted(), Action::RemoveTaint),
+    ] {
+        let plan = plan_for(&node, &[Case::new(dry.clone(), verdict(verdict_is, false))]);
+        assert!(plan.changes.is_empty());
+        assert_eq!(plan.outcomes[0].state, State::DryRun { would });
+    }
+}
+
+#[test]
+fn compat_022_a_dry_run_counts_no_change_for_a_completed_node() {
+    let dry = Rule {
+        dry_run: true,
+        ..bootstrap_only("a")
+    };
+    let (key, value) = bootstrap::annotation(&dry);
+    let node = Node {
+        annotations: [(key, value)].into(),
+        ..tainted()
+    };
+    let plan = plan_for(&node, &[Case::new(dry, verdict(Absent, false))]);
+    assert_eq!(
+        plan.outcomes[0].state,
+        State::DryRun {
+            would: Action::None
+        }
+    );
+}
+
+#[test]
+fn compat_023_deleting_an_enforcing_rule_releases_matching_and_owned_nodes() {
+    let gone = Rule {
+        terminating: true,
+        ..rule("a")
+    };
+    let matching = Case {
+        selected: true,
+        ..Case::not_selected(gone.clone())
+    };
+    assert_eq!(
+        plan_for(&tainted(), &[matching]).changes.remove,
+        [id("agent")]
+    );
+    let owned = plan_for(&held_by(&rule("a")), &[Case::not_selected(gone.clone())]);
+    assert_eq!(owned.changes.remove, [id("agent")]);
+    assert!(
+        plan_for(&tainted(), &[Case::not_selected(gone)])
+            .changes
+            .is_empty()
+    );
+}
+
+#[test]
+fn nrc_374_deleting_a_dry_run_rule_removes_only_what_it_owns() {
+    let gone = Rule {
+        terminating: true,
+        dry_run: true,
+        ..rule("a")
+    };
+    let case = || {
+        [Case {
+            selected: true,
+            ..Case::not_selected(gone.clone())
+        }]
+    };
+    assert!(plan_for(&tainted(), &case()).changes.is_empty());
+    assert_eq!(
+        plan_for(&held_by(&rule("a")), &case()).changes.remove,
+        [id("agent")]
+    );
+}
+
+#[test]
+fn nrc_247_deleting_a_rule_removes_its_completions_of_both_forms() {
+    let gone = Rule {
+        terminating: true,
+        ..bootstrap_only("a")
+    };
+    let keys = [
+        format!("{}a-uid", bootstrap::PREFIX),
+        format!("{}a", bootstrap::PREFIX),
+    ];
+    let foreign = format!("{}b", bootstrap::PREFIX);
+    let all = keys
+        .iter()
+        .chain([&foreign])
+        .map(|key| (key.clone(), "{}".to_owned()));
+    let node = Node {
+        annotations: all.collect(),
+        ..node()
+    };
+    let plan = plan_for(&node, &[Case::not_selected(gone)]);
+    assert_eq!(
+        plan.changes.annotations,
+        keys.into_iter().map(|key| (key, None)).collect()
+    );
+}
+
+#[test]
+fn compat_023_a_deleted_rule_hands_over_without_a_gap() {
+    let gone = Rule {
+        terminating: true,
+        ..rule("a")
+    };
+    let heir = rule("b");
+    let cases = [
+        Case {
+            selected: true,
+            ..Case::not_selected(gone)
+        },
+        Case::new(heir.clone(), verdict(Present, false)),
+    ];
+    let plan = plan_for(&held_by(&rule("a")), &cases);
+    assert!(plan.changes.remove.is_empty() && plan.changes.add.is_empty());
+    let node = apply(&held_by(&rule("a")), &plan.changes);
+    assert!(ownership::read(&node)[0].is_of(&heir));
+}
+
+#[test]
+fn records_of_vanished_rules_are_released_and_those_of_stalled_rules_are_not() {
+    let node = held_by(&rule("a"));
+    let plan = plan_for(&node, &[]);
+    assert_eq!(plan.changes.remove, [id("agent")]);
+    assert_eq!(plan.orphans[0].rule, "a");
+    let stalled = BTreeSet::from(["a-uid".to_owned()]);
+    assert!(plan_with(&node, &[], &stalled).changes.is_empty());
+}
+
+#[test]
+fn nrc_260_of_two_rules_on_one_taint_the_older_decides() {
+    let younger = Rule {
+        created: Some(at(5)),
+        ..rule("a")
+    };
+    let cases = [
+        Case::new(younger, verdict(Present, false)),
+        Case::new(rule("b"), verdict(Absent, false)),
+    ];
+    let plan = plan_for(&tainted(), &cases);
+    assert_eq!(plan.changes.remove, [id("agent")]);
+    assert_eq!(
+        plan.outcomes[0].state,
+        State::Conflict { winner: "b".into() }
+    );
+    assert_eq!(plan.outcomes[0].action, Action::None);
+    assert_eq!(plan.outcomes[1].action, Action::RemoveTaint);
+}
+
+#[test]
+fn a_completed_rule_has_no_claim_against_a_younger_one() {
+    let completed = bootstrap_only("a");
+    let (key, value) = bootstrap::annotation(&completed);
+    let node = Node {
+        annotations: [(key, value)].into(),
+        ..node()
+    };
+    let younger = Rule {
+        created: Some(at(5)),
+        ..rule("b")
+    };
+    let cases = [
+        Case::new(completed, verdict(Absent, false)),
+        Case::new(younger, verdict(Present, false)),
+    ];
+    let plan = plan_for(&node, &cases);
+    assert_eq!(plan.changes.add.len(), 1);
+    assert_eq!(plan.outcomes[0].state, State::Completed);
+}
+
+#[test]
+fn a_loser_never_completes() {
+    let younger = Rule {
+        created: Some(at(5)),
+        ..bootstrap_only("a")
+    };
+    let cases = [
+        Case::new(younger, verdict(Absent, true)),
+        Case::new(rule("b"), verdict(Present, false)),
+    ];
+    let plan = plan_for(&node(), &cases);
+    assert!(
+        !plan
+            .changes
+            .annotations
+            .keys()
+            .any(|key| key.starts_with(bootstrap::PREFIX))
+    );
+}
+
+#[test]
+fn a_policy_that_fails_changes_nothing() {
+    for node in [node(), tainted(), held_by(&rule("a"))] {
+        let plan = plan_for(&node, &[Case::new(rule("a"), failed())]);
+        assert!(plan.changes.is_empty());
+        assert!(matches!(plan.outcomes[0].state, State::Failed(_)));
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_releases_nothing() {
+    let mut node = held_by(&rule("a"));
+    node.annotations
+        .insert(ownership::ANNOTATION.into(), "[{".into());
+    assert!(
+        plan_for(&node, &[Case::not_selected(rule("a"))])
+            .changes
+            .is_empty()
+    );
+    let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Present, false))]);
+    assert!(ownership::read(&apply(&node, &plan.changes))[0].is_of(&rule("a")));
+}
+
+#[test]
+fn the_message_says_what_was_seen_and_what_was_required() {
+    let node = Node {
+        conditions: vec![condition("Agent", "False")],
+        ..node()
+    };
+    let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Present, false))]);
+    assert_eq!(plan.outcomes[0].message, "Agent is False, required True");
+}

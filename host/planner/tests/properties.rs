@@ -1,0 +1,189 @@
+//! What holds for every node, every set of rules and every verdict.
+
+mod common;
+
+use common::*;
+use planner::facts::{Node, Taint};
+use planner::plan::Plan;
+use planner::rule::{Effect, Enforcement, Rule, TaintId};
+use planner::verdict::{TaintAction, Verdict};
+use planner::{bootstrap, ownership};
+use proptest::prelude::*;
+
+/// A rule out of few names and taints, so that they meet.
+fn rules() -> impl Strategy<Value = Vec<Case>> {
+    let case = (
+        0..3usize,
+        0..2usize,
+        0..3i64,
+        any::<[bool; 5]>(),
+        verdicts(),
+    );
+    let cases = proptest::collection::vec(case, 0..5);
+    cases.prop_map(|cases| {
+        let named = cases.into_iter().enumerate();
+        named
+            .map(|(index, (taint, effect, age, flags, verdict))| {
+                let [terminating, dry_run, bootstrap, selected, seen_present] = flags;
+                let rule = Rule {
+                    created: Some(at(age)),
+                    terminating: terminating && dry_run,
+                    dry_run: dry_run && !seen_present,
+                    taint: TaintId {
+                        effect: Effect::ALL[effect],
+                        ..id(["x", "y", "z"][taint])
+                    },
+                    enforcement: if bootstrap {
+                        Enforcement::BootstrapOnly
+                    } else {
+                        Enforcement::Continuous
+                    },
+                    ..rule(&format!("rule-{index}"))
+                };
+                let verdict = (selected && !rule.terminating).then_some(verdict);
+                Case {
+                    rule,
+                    verdict,
+                    selected,
+                    seen_present,
+                }
+            })
+            .collect()
+    })
+}
+
+fn verdicts() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        1 => Just(failed()),
+        3 => Just(verdict(TaintAction::Present, false)),
+        3 => Just(verdict(TaintAction::Absent, false)),
+        3 => Just(verdict(TaintAction::Absent, true)),
+        1 => Just(verdict(TaintAction::Keep, false)),
+    ]
+}
+
+/// A node with taints and annotations of its own and of others, and with what an earlier plan
+/// for other rules left behind.
+fn nodes() -> impl Strategy<Value = Node> {
+    let key = prop_oneof![Just("x"), Just("y"), Just("z")];
+    let ours = proptest::collection::btree_set((key, 0..2usize), 0..4);
+    let completed = proptest::collection::btree_set(0..5usize, 0..3);
+    (ours, completed, rules(), any::<bool>()).prop_map(|(ours, completed, earlier, foreign)| {
+        let mut node = node();
+        for (name, effect) in ours {
+            node.taints.push(taint(
+                &TaintId {
+                    effect: Effect::ALL[effect],
+                    ..id(name)
+                },
+                "v",
+            ));
+        }
+        if foreign {
+            node.taints.push(Taint {
+                key: "example.com/new".into(),
+                effect: None,
+                value: "v".into(),
+            });
+            node.taints.push(taint(
+                &TaintId {
+                    key: "example.com/t".into(),
+                    ..id("x")
+                },
+                "",
+            ));
+            node.annotations
+                .insert("example.com/note".into(), "kept".into());
+        }
+        for index in completed {
+            let (key, value) = bootstrap::annotation(&rule(&format!("rule-{index}")));
+            node.annotations.insert(key, value);
+        }
+        let plan = plan_for(&node, &earlier);
+        apply(&node, &plan.changes)
+    })
+}
+
+fn by_name<'a>(plan: &'a Plan, cases: &'a [Case]) -> Vec<(&'a str, String)> {
+    let outcomes = cases.iter().zip(&plan.outcomes);
+    let mut named: Vec<_> = outcomes
+        .map(|(case, outcome)| (case.rule.name.as_str(), format!("{outcome:?}")))
+        .collect();
+    named.sort();
+    named
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_rules_does_not_matter(
+        node in nodes(),
+        (straight, mixed) in rules().prop_flat_map(|cases| (Just(cases.clone()), Just(cases).prop_shuffle()))
+    ) {
+        let (one, two) = (plan_for(&node, &straight), plan_for(&node, &mixed));
+        prop_assert_eq!(&one.changes, &two.changes);
+        prop_assert_eq!(by_name(&one, &straight), by_name(&two, &mixed));
+    }
+
+    #[test]
+    fn what_is_foreign_is_never_in_a_plan(node in nodes(), cases in rules()) {
+        let plan = plan_for(&node, &cases);
+        let after = apply(&node, &plan.changes);
+        let named = |id: &TaintId| {
+            cases.iter().any(|case| case.rule.taint == *id)
+                || ownership::read(&node).iter().any(|record| record.is_for(id))
+        };
+        prop_assert!(plan.changes.remove.iter().all(named));
+        prop_assert!(plan.changes.add.iter().all(|taint| named(&taint.id)));
+        let foreign = |taint: &&Taint| taint.key.starts_with("example.com/");
+        prop_assert!(node.taints.iter().filter(foreign).eq(after.taints.iter().filter(foreign)));
+        let ours = |key: &String| key == ownership::ANNOTATION || key.starts_with(bootstrap::PREFIX);
+        prop_assert!(plan.changes.annotations.keys().all(ours));
+    }
+
+    #[test]
+    fn a_dry_run_or_a_failure_alone_changes_nothing(node in nodes(), mut case in rules(), fails: bool) {
+        let node = Node { annotations: [].into(), ..node };
+        case.truncate(1);
+        for case in &mut case {
+            (case.selected, case.rule.terminating, case.rule.dry_run) = (true, false, !fails);
+            case.verdict = Some(if fails { failed() } else { verdict(TaintAction::Present, false) });
+        }
+        prop_assert!(plan_for(&node, &case).changes.is_empty());
+    }
+}
+
+/// The same verdicts after the plan was carried out: a policy that sees the same conditions says
+/// the same, but for the completion, which the node now shows.
+fn again(node: &Node, cases: Vec<Case>) -> Vec<Case> {
+    let settle = |mut case: Case| {
+        let completed =
+            bootstrap::completion(node, &case.rule) != planner::question::Completion::None;
+        if let Some(Ok(decision)) = case.verdict.as_mut().map(|verdict| verdict.result.as_mut()) {
+            decision.complete_bootstrap &= !completed;
+        }
+        // The status of a rule follows the node.
+        case.seen_present &= node.has_taint(&case.rule.taint);
+        case
+    };
+    cases.into_iter().map(settle).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_applied_plans_nothing(node in nodes(), cases in rules()) {
+        let first = plan_for(&node, &cases);
+        let after = apply(&node, &first.changes);
+        let cases = again(&after, cases);
+        let second = plan_for(&after, &cases);
+        // A completion may pass the taint on to the next rule that has a claim: once.
+        let after = apply(&after, &second.changes);
+        let passed_on = first.outcomes.iter().any(|outcome| outcome.completes);
+        prop_assert!(second.changes.is_empty() || passed_on, "{:?}", second.changes);
+        let cases = again(&after, cases);
+        prop_assert!(passed_on || plan_for(&after, &cases).changes.is_empty());
+    }
+}
