@@ -1,0 +1,23 @@
+//! The API objects as the cluster stores them, and the way to and from the planner's types:
+//! `NodeReadinessRule` with its schema, a slim `Node`, and the patch that carries a plan.
+//!
+//! No client, no clock, no files: a caller brings the JSON and takes the patch away. Objects are
+//! decoded with patience, since one that cannot be decoded would stop a watch for all of them:
+//! what is wrong with a rule is said by [`NodeReadinessRule::to_rule`], and of a file by
+//! [`check::decode`].
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod crds;
+mod lenient;
+mod names;
+pub mod node;
+pub mod patch;
+pub mod rule;
+pub mod selector;
+
+pub use node::Node;
+pub use patch::node_patch;
+pub use rule::convert::InvalidRule;
+pub use rule::{FINALIZER, NodeReadinessRule};
+pub use selector::{InvalidSelector, Selector};

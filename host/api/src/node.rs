@@ -1,0 +1,325 @@
+//! A core/v1 `Node`, as little of it as a decision and a patch need.
+//!
+//! It stands in for `k8s_openapi`'s in an `Api`, a watcher and a reflector. Images, managed fields,
+//! addresses and the rest are skipped by the parser and never in memory.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::ClusterResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use planner::facts::{self, Observed};
+use planner::rule::Effect;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::lenient;
+
+/// A node as it was read. A clone is cheap.
+///
+/// It cannot be serialized: a PUT of it would wipe what was skipped.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Name, UID, resource version, creation and deletion time. **Labels and annotations are in
+    /// `facts`** and not here as well: they are the most of a slim node.
+    pub metadata: ObjectMeta,
+    /// What the planner knows.
+    pub facts: Arc<facts::Node>,
+    /// `spec.taints` exactly as read, also fields that this version does not know; none where the
+    /// field is absent.
+    pub taints: Option<Arc<[Value]>>,
+}
+
+impl kube::Resource for Node {
+    type DynamicType = ();
+    type Scope = ClusterResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "Node".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "nodes".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        WireNode::deserialize(from).map(Self::from)
+    }
+}
+
+#[derive(Deserialize)]
+struct WireNode {
+    metadata: WireMeta,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    spec: WireSpec,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    status: WireStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireMeta {
+    name: String,
+    #[serde(default)]
+    uid: Option<String>,
+    #[serde(default)]
+    resource_version: Option<String>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    annotations: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "lenient::timestamp")]
+    creation_timestamp: Option<Timestamp>,
+    #[serde(default, deserialize_with = "lenient::mark")]
+    deletion_timestamp: Option<Timestamp>,
+}
+
+#[derive(Default, Deserialize)]
+struct WireSpec {
+    #[serde(default)]
+    taints: Option<Vec<Value>>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    unschedulable: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireStatus {
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    conditions: Vec<WireCondition>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    node_info: WireInfo,
+}
+
+#[derive(Default, Deserialize)]
+struct WireInfo {
+    #[serde(rename = "bootID", default, deserialize_with = "lenient::or_default")]
+    boot_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireCondition {
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    r#type: String,
+    #[serde(default = "other", deserialize_with = "observed")]
+    status: Observed,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    reason: String,
+    #[serde(default, deserialize_with = "lenient::timestamp")]
+    last_transition_time: Option<Timestamp>,
+    #[serde(default, deserialize_with = "lenient::timestamp")]
+    last_heartbeat_time: Option<Timestamp>,
+}
+
+fn other() -> Observed {
+    Observed::Other
+}
+
+fn observed<'de, D: Deserializer<'de>>(from: D) -> Result<Observed, D::Error> {
+    lenient::text(from, |text| text.map_or(Observed::Other, Observed::parse))
+}
+
+impl From<WireNode> for Node {
+    fn from(wire: WireNode) -> Self {
+        let WireNode {
+            metadata,
+            spec,
+            status,
+        } = wire;
+        let facts = facts::Node {
+            name: metadata.name.clone(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            labels: metadata.labels,
+            annotations: metadata.annotations,
+            created: metadata.creation_timestamp,
+            terminating: metadata.deletion_timestamp.is_some(),
+            taints: spec.taints.iter().flatten().map(taint).collect(),
+            unschedulable: spec.unschedulable,
+            conditions: status.conditions.into_iter().map(condition).collect(),
+            boot_id: status.node_info.boot_id,
+        };
+        Self {
+            metadata: ObjectMeta {
+                name: Some(metadata.name),
+                uid: metadata.uid,
+                resource_version: metadata.resource_version,
+                creation_timestamp: metadata.creation_timestamp.map(Time),
+                deletion_timestamp: metadata.deletion_timestamp.map(Time),
+                ..ObjectMeta::default()
+            },
+            facts: Arc::new(facts),
+            taints: spec.taints.map(Arc::from),
+        }
+    }
+}
+
+fn taint(raw: &Value) -> facts::Taint {
+    let text = |field: &str| raw.get(field).and_then(Value::as_str).unwrap_or_default();
+    facts::Taint {
+        key: text("key").to_owned(),
+        effect: Effect::parse(text("effect")),
+        value: text("value").to_owned(),
+    }
+}
+
+fn condition(wire: WireCondition) -> facts::Condition {
+    facts::Condition {
+        name: wire.r#type,
+        status: wire.status,
+        reason: wire.reason,
+        changed: wire.last_transition_time,
+        heartbeat: wire.last_heartbeat_time,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use planner::rule::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    fn time(text: &str) -> Option<Timestamp> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_whole_node_arrives() {
+        let node: Node = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {
+                "name": "n1", "uid": "u", "resourceVersion": "7", "generation": 3,
+                "creationTimestamp": "2026-01-02T03:04:05Z", "deletionTimestamp": "2026-01-03T03:04:05Z",
+                "labels": {"l": "1"}, "annotations": {"a": "2"}, "managedFields": [{"manager": "m"}]},
+            "spec": {"unschedulable": true, "podCIDR": "10.0.0.0/24", "taints": [
+                {"key": "k", "value": "v", "effect": "NoExecute", "timeAdded": "2026-01-02T03:04:05Z"},
+                {"key": "k2", "effect": "NewEffect", "later": {"x": [1, 2.5]}}]},
+            "status": {
+                "nodeInfo": {"bootID": "b", "kernelVersion": "6"},
+                "images": [{"names": ["x"], "sizeBytes": 1}],
+                "conditions": [
+                    {"type": "Ready", "status": "True", "reason": "R", "message": "m",
+                     "lastTransitionTime": "2026-01-02T03:04:05Z", "lastHeartbeatTime": "2026-01-02T03:04:06Z"},
+                    {"type": "Odd", "status": "Maybe"}]}
+        }))
+        .unwrap();
+        let taint = |key: &str, effect, value: &str| facts::Taint {
+            key: key.into(),
+            effect,
+            value: value.into(),
+        };
+        assert_eq!(
+            *node.facts,
+            facts::Node {
+                name: "n1".into(),
+                uid: "u".into(),
+                labels: BTreeMap::from([("l".into(), "1".into())]),
+                annotations: BTreeMap::from([("a".into(), "2".into())]),
+                created: time("2026-01-02T03:04:05Z"),
+                terminating: true,
+                taints: vec![
+                    taint("k", Some(Effect::NoExecute), "v"),
+                    taint("k2", None, "")
+                ],
+                unschedulable: true,
+                conditions: vec![
+                    facts::Condition {
+                        name: "Ready".into(),
+                        status: Observed::Known(Status::True),
+                        reason: "R".into(),
+                        changed: time("2026-01-02T03:04:05Z"),
+                        heartbeat: time("2026-01-02T03:04:06Z"),
+                    },
+                    facts::Condition {
+                        name: "Odd".into(),
+                        status: Observed::Other,
+                        reason: String::new(),
+                        changed: None,
+                        heartbeat: None,
+                    },
+                ],
+                boot_id: "b".into(),
+            }
+        );
+        assert_eq!(node.taints.unwrap()[1]["later"], json!({"x": [1, 2.5]}));
+        assert_eq!(node.metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(node.metadata.uid.as_deref(), Some("u"));
+        assert!(node.metadata.deletion_timestamp.is_some());
+    }
+
+    #[test]
+    fn what_is_missing_null_or_odd_does_not_spoil_a_list() {
+        let bare = facts::Node {
+            name: "n".into(),
+            ..facts::Node::default()
+        };
+        let cases = [
+            json!({"metadata": {"name": "n"}}),
+            json!({"metadata": {"name": "n"}, "spec": null, "status": null}),
+            json!({"metadata": {"name": "n", "uid": null, "labels": null, "annotations": null,
+                                "creationTimestamp": null, "deletionTimestamp": null},
+                   "spec": {"taints": null, "unschedulable": null},
+                   "status": {"conditions": null, "nodeInfo": null}}),
+            json!({"metadata": {"name": "n", "creationTimestamp": "soon"},
+                   "spec": {"taints": []}, "status": {"nodeInfo": {"bootID": null}}}),
+        ];
+        for case in cases {
+            let node: Node = serde_json::from_value(case.clone()).unwrap();
+            assert_eq!(*node.facts, bare, "{case}");
+        }
+        let odd: Node =
+            serde_json::from_value(json!({"metadata": {"name": "n"}, "status": {"conditions": [
+            {"type": "A", "lastTransitionTime": "soon", "lastHeartbeatTime": null},
+            {"status": null}]}}))
+            .unwrap();
+        assert_eq!(odd.facts.conditions[0].status, Observed::Other);
+        assert_eq!(odd.facts.conditions[0].changed, None);
+        assert_eq!(odd.facts.conditions[1].name, "");
+        let leaving: Node =
+            serde_json::from_value(json!({"metadata": {"name": "n", "deletionTimestamp": "soon"}}))
+                .unwrap();
+        assert!(leaving.facts.terminating);
+    }
+
+    #[test]
+    fn a_node_without_a_name_is_not_a_node() {
+        let error = serde_json::from_value::<Node>(json!({"metadata": {}})).unwrap_err();
+        assert!(
+            error.to_string().contains("missing field `name`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn from_yaml() {
+        let node: Node = serde_saphyr::from_str(
+            "metadata: {name: n}\nspec:\n  taints:\n  - {key: a, effect: NoSchedule, weight: 3}\n",
+        )
+        .unwrap();
+        assert_eq!(
+            node.taints.unwrap()[0],
+            json!({"key": "a", "effect": "NoSchedule", "weight": 3})
+        );
+    }
+}
