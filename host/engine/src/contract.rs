@@ -1,0 +1,58 @@
+//! The contract: its generated types, and how they become the planner's.
+
+use planner::question::Completion;
+use planner::rule::{Effect, Enforcement, Matching, Requirement, Status};
+use planner::verdict::TaintAction;
+
+pub(crate) use generated::exports::node_readiness::policy::decide;
+pub(crate) use generated::node_readiness::policy::{bootstrap, node, rule, time, types};
+
+pub(crate) use surface::{INTERFACES, VERSION};
+
+/// Package of the contract, without its version.
+pub(crate) const PACKAGE: &str = "node-readiness:policy";
+
+/// Interface of the contract that a policy exports.
+pub(crate) const DECIDE: &str = "decide";
+
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "policy",
+        imports: { default: trappable },
+    });
+}
+
+/// Version and imports, as the build script read them from the text of the contract.
+mod surface {
+    include!(concat!(env!("OUT_DIR"), "/contract.rs"));
+}
+
+/// Two enums with the same variants.
+macro_rules! same {
+    ($from:ty => $to:ty { $($variant:ident),* }) => {
+        impl From<$from> for $to {
+            fn from(value: $from) -> Self {
+                match value { $(<$from>::$variant => Self::$variant),* }
+            }
+        }
+    };
+}
+
+same!(Status => types::Status { True, False, Unknown });
+same!(types::Status => Status { True, False, Unknown });
+same!(types::Effect => Effect { NoSchedule, PreferNoSchedule, NoExecute });
+same!(Matching => types::Matching { AllOf, AnyOf });
+same!(Enforcement => types::Enforcement { BootstrapOnly, Continuous });
+same!(Completion => types::Completion { None, ThisBoot, EarlierBoot });
+same!(types::TaintAction => TaintAction { Present, Absent, Keep });
+
+impl From<&Requirement> for types::Requirement {
+    fn from(requirement: &Requirement) -> Self {
+        Self {
+            condition: requirement.condition.clone(),
+            required: requirement.required.into(),
+            fallback: requirement.fallback.map(Into::into),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A loaded policy, and how it is called.
+
+use std::fmt;
+use std::sync::Arc;
+
+use planner::question::{Answers, Read};
+use planner::rule::Rule;
+use planner::verdict::{Failure, Verdict};
+use wasmtime::Store;
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift};
+
+use crate::contract::{decide, types};
+use crate::failure::failure;
+use crate::load::Exports;
+use crate::sandbox::{Call, Sandbox, TRANSFER};
+use crate::{Description, Domain, Import, LoadError, Problem, Shared, output};
+
+/// A policy that was loaded. Cheap to clone, `Send` and `Sync`; keeps its engine alive.
+///
+/// Each call gets a fresh instance with a fresh memory: nothing that a policy stores outlives the
+/// call, and nothing of one node is visible to the evaluation of another.
+#[derive(Clone)]
+pub struct Policy(Arc<Loaded>);
+
+struct Loaded {
+    host: Arc<Shared>,
+    instance: InstancePre<Sandbox>,
+    exports: Exports,
+    digest: String,
+    imports: Vec<Import>,
+    description: Description,
+    built_in: bool,
+}
+
+/// What can be called, before it is known whether it is a policy.
+pub(crate) struct Candidate {
+    pub(crate) host: Arc<Shared>,
+    pub(crate) instance: InstancePre<Sandbox>,
+    pub(crate) exports: Exports,
+}
+
+impl Candidate {
+    /// Calls it once: a wrong type shows here.
+    pub(crate) fn try_out(
+        self,
+        digest: String,
+        imports: Vec<Import>,
+        built_in: bool,
+    ) -> Result<Policy, LoadError> {
+        let Self {
+            host,
+            instance,
+            exports,
+        } = self;
+        let described = host.call(&instance, Call::Describe, |store, instance| {
+            // All three, although one is called: the others would fail on the first node.
+            typed::<(Vec<types::Problem>,)>(store, instance, &exports.check, "check")?;
+            typed::<Evaluated>(store, instance, &exports.evaluate, "evaluate")?;
+            let describe =
+                typed::<(types::Description,)>(store, instance, &exports.describe, "describe")?;
+            Ok(describe.call(store, ()))
+        });
+        let description = match described.0 {
+            Ok(Ok(Ok((description,)))) => description,
+            Ok(Ok(Err(error))) | Err(error) => {
+                return Err(LoadError::Trial(failure(&error, &host.options)));
+            }
+            Ok(Err(mismatch)) => return Err(LoadError::WrongSignature(mismatch)),
+        };
+        let description =
+            output::description(description).map_err(LoadError::InvalidDescription)?;
+        Ok(Policy(Arc::new(Loaded {
+            host,
+            instance,
+            exports,
+            digest,
+            imports,
+            description,
+            built_in,
+        })))
+    }
+}
+
+type Evaluated = (Result<decide::Decision, String>,);
+
+impl Policy {
+    /// `sha256:…` of the component.
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
+    /// The name that it gives itself: a DNS label.
+    pub fn name(&self) -> &str {
+        &self.0.description.name
+    }
+
+    /// Its own version: semver.
+    pub fn version(&self) -> &str {
+        &self.0.description.version
+    }
+
+    /// JSON Schema of its parameters; empty if it takes none.
+    pub fn parameters(&self) -> &str {
+        &self.0.description.parameters
+    }
+
+    /// The values of labels and annotations that make a difference to it.
+    pub fn domains(&self) -> &[Domain] {
+        &self.0.description.domains
+    }
+
+    /// What it can ask: the permissions that it needs.
+    pub fn imports(&self) -> &[Import] {
+        &self.0.imports
+    }
+
+    /// Does it run from code that was compiled when this program was built?
+    pub fn is_precompiled(&self) -> bool {
+        self.0.built_in
+    }
+
+    /// What is wrong with the parameters of this rule; empty: nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where the policy fails; see [`FailureKind`](crate::FailureKind).
+    pub fn check(&self, rule: &Arc<Rule>) -> Result<Vec<Problem>, Failure> {
+        let call = Call::Check(Arc::clone(rule));
+        let (problems, _) = self.call::<(Vec<types::Problem>,)>(call, &self.0.exports.check);
+        output::problems(problems?.0)
+    }
+
+    /// The policy's decision about the node behind these answers. Takes some microseconds, at most
+    /// [`Options::deadline`](crate::Options::deadline); it blocks. What was read up to a failure is
+    /// in the verdict as well.
+    pub fn evaluate(&self, rule: &Arc<Rule>, answers: Box<dyn Answers>) -> Verdict {
+        let call = Call::Evaluate(Arc::clone(rule), answers);
+        let (answer, reads) = self.call::<Evaluated>(call, &self.0.exports.evaluate);
+        Verdict {
+            result: answer.and_then(|(answer,)| output::decision(answer, rule)),
+            reads,
+        }
+    }
+
+    fn call<R>(&self, call: Call, export: &ComponentExportIndex) -> (Result<R, Failure>, Vec<Read>)
+    where
+        R: ComponentNamedList + Lift,
+    {
+        let Loaded { host, instance, .. } = &*self.0;
+        let (result, reads) = host.call(instance, call, |store, instance| {
+            let function = instance.get_typed_func::<(), R>(&mut *store, export)?;
+            function.call(store, ())
+        });
+        let result = result.and_then(|result| result);
+        (
+            result.map_err(|error| failure(&error, &host.options)),
+            reads,
+        )
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("name", &self.name())
+            .field("version", &self.version())
+            .field("digest", &self.digest())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Calls something in a fresh instance. The outer error is that there was none.
+    fn call<R>(
+        &self,
+        instance: &InstancePre<Sandbox>,
+        call: Call,
+        then: impl FnOnce(&mut Store<Sandbox>, &Instance) -> R,
+    ) -> (wasmtime::Result<R>, Vec<Read>) {
+        // Outlives the store: a slot is free when its memory is.
+        let _slot = self.slots.take();
+        self.clock.wake();
+        let mut store = Store::new(&self.engine, Sandbox::new(call, self.options.memory));
+        store.limiter(|sandbox| sandbox);
+        store.set_epoch_deadline(self.ticks);
+        store.set_hostcall_fuel(TRANSFER);
+        let result = instance
+            .instantiate(&mut store)
+            .map(|instance| then(&mut store, &instance));
+        (result, store.into_data().into_reads())
+    }
+}
+
+fn typed<R>(
+    store: &mut Store<Sandbox>,
+    instance: &Instance,
+    export: &ComponentExportIndex,
+    name: &str,
+) -> Result<wasmtime::component::TypedFunc<(), R>, String>
+where
+    R: ComponentNamedList + Lift,
+{
+    instance
+        .get_typed_func::<(), R>(store, export)
+        .map_err(|error| {
+            let cause = error.root_cause();
+            format!("`{name}` has another type: {cause}")
+        })
+}

@@ -1,0 +1,199 @@
+//! The default policy as a component: the same as natively, and small.
+
+use std::sync::Arc;
+
+use default_policy::Default as Native;
+use guest_sdk::fake::Fake;
+use guest_sdk::{Policy as _, Subject as NativeSubject};
+use planner::facts::Node;
+use planner::question::Completion;
+use planner::rule::{Enforcement, Matching, Requirement, Rule, Status};
+use planner::verdict::{Decision, Subject};
+
+use crate::{ENGINE, answers, bare, condition, rule};
+
+#[test]
+fn it_was_compiled_when_the_host_was_built() {
+    let policy = ENGINE.default_policy().unwrap();
+    assert!(policy.is_precompiled());
+    assert_eq!(policy.name(), "default");
+    assert_eq!(policy.parameters(), "");
+}
+
+#[test]
+fn it_is_small_and_imports_nothing_but_questions() {
+    let path = guest_builder::path("default-policy").unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    assert!(bytes.len() <= 32 << 10, "{} bytes", bytes.len());
+    // The same component as the one inside, compiled here.
+    let policy = ENGINE.load(&bytes).unwrap();
+    let built_in = ENGINE.default_policy().unwrap();
+    assert_eq!(policy.digest(), built_in.digest());
+    assert!(!policy.is_precompiled());
+    let imports = |interface: &str, functions: &[&str]| engine::Import {
+        interface: format!("node-readiness:policy/{interface}@0.1.0"),
+        functions: functions.iter().map(|&name| name.into()).collect(),
+    };
+    let mut found = built_in.imports().to_vec();
+    for import in &mut found {
+        import.functions.sort();
+    }
+    found.sort_by(|a, b| a.interface.cmp(&b.interface));
+    assert_eq!(
+        found,
+        [
+            imports("bootstrap", &["completed"]),
+            imports("node", &["condition-is", "has-condition"]),
+            imports(
+                "rule",
+                &["match-policy", "mode", "parameters", "requirements"]
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_rule_without_conditions_opens_no_gate() {
+    let policy = ENGINE.default_policy().unwrap();
+    let mut rule = rule("empty");
+    rule.requirements.clear();
+    let failure = policy.evaluate(&Arc::new(rule), bare()).result.unwrap_err();
+    assert_eq!(failure.kind, "PolicyError");
+    assert_eq!(failure.message, "the rule has no conditions");
+}
+
+#[test]
+fn it_takes_no_parameters() {
+    let policy = ENGINE.default_policy().unwrap();
+    let mut rule = rule("any");
+    assert_eq!(policy.check(&Arc::new(rule.clone())), Ok(vec![]));
+    rule.parameters = r#"{"a":1}"#.into();
+    assert_eq!(policy.check(&Arc::new(rule)).unwrap().len(), 1);
+}
+
+/// Every rule with these two requirements, on every node: the component decides and asks as the
+/// same code does natively with the SDK's fakes, so a policy's unit tests tell the truth.
+#[test]
+fn it_decides_as_its_unit_tests_see_it() {
+    let policy = ENGINE.default_policy().unwrap();
+    let fallbacks = [None, Some(Status::True), Some(Status::Unknown)];
+    let shown = [
+        None,
+        Some("True"),
+        Some("False"),
+        Some("Unknown"),
+        Some("Odd"),
+    ];
+    let completions = [
+        Completion::None,
+        Completion::ThisBoot,
+        Completion::EarlierBoot,
+    ];
+    let mut compared = 0;
+    for matching in Matching::ALL {
+        for enforcement in Enforcement::ALL {
+            for completion in completions {
+                for required in Status::ALL {
+                    for fallback in fallbacks {
+                        for a in shown {
+                            for b in shown {
+                                let mut rule = rule("any");
+                                rule.matching = *matching;
+                                rule.enforcement = *enforcement;
+                                rule.requirements = vec![
+                                    requirement("A", *required, fallback),
+                                    requirement("B", Status::True, None),
+                                ];
+                                let shown = [("A", a), ("B", b)];
+                                let shown =
+                                    shown.iter().filter_map(|(name, s)| Some((*name, (*s)?)));
+                                let shown: Vec<_> = shown.collect();
+                                let fake = fake(&rule, &shown, completion);
+                                let node = Node {
+                                    conditions: shown
+                                        .iter()
+                                        .map(|(n, s)| condition(n, s))
+                                        .collect(),
+                                    ..Node::default()
+                                };
+                                let rule = Arc::new(rule);
+                                let verdict = policy.evaluate(&rule, answers(node, completion));
+                                let native = Native::evaluate(&fake.facts()).unwrap();
+                                assert_same(&verdict.result.unwrap(), &native);
+                                assert_eq!(verdict.reads.len(), fake.asked().len());
+                                compared += 1;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(compared, 2 * 2 * 3 * 3 * 3 * 5 * 5);
+}
+
+fn requirement(condition: &str, required: Status, fallback: Option<Status>) -> Requirement {
+    Requirement {
+        condition: condition.into(),
+        required,
+        fallback,
+    }
+}
+
+fn native(status: Status) -> guest_sdk::Status {
+    match status {
+        Status::True => guest_sdk::Status::True,
+        Status::False => guest_sdk::Status::False,
+        Status::Unknown => guest_sdk::Status::Unknown,
+    }
+}
+
+fn fake(rule: &Rule, shown: &[(&str, &str)], completion: Completion) -> Fake {
+    let mut fake = Fake::new().completed(match completion {
+        Completion::None => guest_sdk::Completion::None,
+        Completion::ThisBoot => guest_sdk::Completion::ThisBoot,
+        Completion::EarlierBoot => guest_sdk::Completion::EarlierBoot,
+    });
+    if rule.matching == Matching::AnyOf {
+        fake = fake.any_of();
+    }
+    if rule.enforcement == Enforcement::BootstrapOnly {
+        fake = fake.bootstrap_only();
+    }
+    for Requirement {
+        condition,
+        required,
+        fallback,
+    } in &rule.requirements
+    {
+        fake = match fallback {
+            Some(fallback) => fake.requires_or(condition, native(*required), native(*fallback)),
+            None => fake.requires(condition, native(*required)),
+        };
+    }
+    for (name, status) in shown {
+        fake = match Status::parse(status) {
+            Some(status) => fake.condition(name, native(status)),
+            None => fake.odd_condition(name),
+        };
+    }
+    fake
+}
+
+fn assert_same(decision: &Decision, native: &guest_sdk::Decision) {
+    assert_eq!(
+        format!("{:?}", decision.taint),
+        format!("{:?}", native.taint)
+    );
+    assert_eq!(decision.complete_bootstrap, native.complete_bootstrap);
+    assert_eq!(decision.reason, native.reason);
+    assert_eq!(decision.message, native.message);
+    assert_eq!(decision.findings.len(), native.findings.len());
+    for (finding, native) in decision.findings.iter().zip(&native.findings) {
+        assert_eq!(finding.met, native.met);
+        match (&finding.subject, &native.subject) {
+            (Subject::Requirement(a), NativeSubject::Requirement(b)) => assert_eq!(a, b),
+            (a, b) => panic!("{a:?} {b:?}"),
+        }
+    }
+}

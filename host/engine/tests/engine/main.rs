@@ -1,0 +1,86 @@
+//! The engine with real components: the default policy, a hostile one, and some written by hand.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
+
+mod components;
+mod default;
+mod limits;
+mod load;
+mod pool;
+
+use std::fs;
+use std::sync::{Arc, LazyLock};
+
+use engine::{Engine, Options, Policy};
+use planner::Timestamp;
+use planner::facts::{Condition, Node, Observed};
+use planner::question::{Completion, NodeAnswers};
+use planner::rule::{Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId};
+
+/// One for all tests: they run in parallel, as evaluations do.
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&Options::default()).unwrap());
+
+static HOSTILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let path = guest_builder::path("hostile-guest").unwrap_or_else(|error| panic!("{error}"));
+    fs::read(path).unwrap()
+});
+
+fn hostile(engine: &Engine) -> Policy {
+    engine.load(&HOSTILE).unwrap()
+}
+
+fn now() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().unwrap()
+}
+
+/// Requires `Ready=True`, continuously.
+fn rule(name: &str) -> Rule {
+    Rule {
+        name: name.into(),
+        uid: String::new(),
+        created: None,
+        terminating: false,
+        dry_run: false,
+        taint: TaintId {
+            key: "readiness.k8s.io/test".into(),
+            effect: Effect::NoSchedule,
+        },
+        taint_value: None,
+        requirements: vec![Requirement {
+            condition: "Ready".into(),
+            required: Status::True,
+            fallback: None,
+        }],
+        matching: Matching::AllOf,
+        enforcement: Enforcement::Continuous,
+        parameters: String::new(),
+    }
+}
+
+fn condition(name: &str, status: &str) -> Condition {
+    Condition {
+        name: name.into(),
+        status: Observed::parse(status),
+        reason: String::new(),
+        changed: None,
+        heartbeat: None,
+    }
+}
+
+fn answers(node: Node, completion: Completion) -> Box<NodeAnswers> {
+    Box::new(NodeAnswers {
+        node: Arc::new(node),
+        taint: rule("any").taint,
+        completion,
+        now: now(),
+    })
+}
+
+/// A node that shows nothing.
+fn bare() -> Box<NodeAnswers> {
+    answers(Node::default(), Completion::None)
+}

@@ -1,0 +1,91 @@
+//! Many calls at once, and a machine without address space for a pool.
+
+use std::sync::Arc;
+use std::thread;
+
+use engine::{Engine, Options, Policy};
+
+use crate::{ENGINE, bare, hostile, rule};
+
+#[test]
+fn engines_and_policies_go_anywhere() {
+    fn anywhere<T: Clone + Send + Sync + 'static>() {}
+    anywhere::<Engine>();
+    anywhere::<Policy>();
+}
+
+#[test]
+fn memory_comes_from_a_pool() {
+    assert!(ENGINE.is_pooled());
+}
+
+#[test]
+fn more_calls_than_slots_wait_for_their_turn() {
+    let options = Options {
+        slots: 2,
+        ..Options::default()
+    };
+    let policy = hostile(&Engine::new(&options).unwrap());
+    let threads: Vec<_> = (0..8)
+        .map(|index| {
+            let policy = policy.clone();
+            thread::spawn(move || {
+                for _ in 0..50 {
+                    // Every other thread fails: a failure gives its slot back as well.
+                    let name = if index % 2 == 0 { "fine" } else { "panic" };
+                    let verdict = policy.evaluate(&Arc::new(rule(name)), bare());
+                    match verdict.result {
+                        Ok(decision) => assert_eq!(decision.reason, "Fine"),
+                        Err(failure) => assert_eq!(failure.kind, "Trapped"),
+                    }
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn without_address_space_for_a_pool_it_works_all_the_same() {
+    let options = Options {
+        // Of 16 MiB each: more than a processor can address.
+        slots: 1 << 24,
+        ..Options::default()
+    };
+    let engine = Engine::new(&options).unwrap();
+    assert!(!engine.is_pooled());
+    assert!(engine.default_policy().unwrap().is_precompiled());
+    let policy = hostile(&engine);
+    for (name, kind) in [("fine", None), ("allocate", Some("MemoryExceeded"))] {
+        let verdict = policy.evaluate(&Arc::new(rule(name)), bare());
+        assert_eq!(verdict.result.err().map(|failure| failure.kind), kind);
+    }
+}
+
+#[test]
+fn with_large_memories_the_default_policy_is_compiled_at_the_start() {
+    let options = Options {
+        memory: 32 << 20,
+        slots: 4,
+        ..Options::default()
+    };
+    let engine = Engine::new(&options).unwrap();
+    let policy = engine.default_policy().unwrap();
+    assert!(!policy.is_precompiled());
+    assert_eq!(policy.digest(), ENGINE.default_policy().unwrap().digest());
+    let failure = hostile(&engine).evaluate(&Arc::new(rule("allocate")), bare());
+    let message = failure.result.unwrap_err().message;
+    assert!(message.ends_with("33554432 are allowed"), "{message}");
+}
+
+#[test]
+fn a_policy_outlives_its_engine() {
+    let policy = {
+        let engine = Engine::new(&Options::default()).unwrap();
+        hostile(&engine)
+    };
+    let verdict = policy.evaluate(&Arc::new(rule("loop")), bare());
+    assert_eq!(verdict.result.unwrap_err().kind, "DeadlineExceeded");
+}
