@@ -1,0 +1,171 @@
+//! Where the programs are: the folder that `KUBEBUILDER_ASSETS` names, or a cache which is
+//! filled by building them.
+
+mod environment;
+mod go;
+mod key;
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use environment::Environment;
+use go::{Go, Module, Program};
+
+const KUBERNETES: Module = Module {
+    folder: "kubernetes",
+    path: "k8s.io/kubernetes",
+};
+const ETCD: Module = Module {
+    folder: "etcd",
+    path: "go.etcd.io/etcd/server/v3",
+};
+
+/// What is built, quickest first. kube-scheduler and kube-controller-manager need one more entry
+/// each: their packages are in the `tool` list of `kubernetes/go.mod` already.
+const PROGRAMS: [Program; 3] = [
+    Program {
+        name: "etcd",
+        module: ETCD,
+        package: "go.etcd.io/etcd/server/v3",
+    },
+    Program {
+        name: "kubectl",
+        module: KUBERNETES,
+        package: "k8s.io/kubernetes/cmd/kubectl",
+    },
+    Program {
+        name: "kube-apiserver",
+        module: KUBERNETES,
+        package: "k8s.io/kubernetes/cmd/kube-apiserver",
+    },
+];
+
+/// How often a build says that it is still alive.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The programs of the control plane: etcd, kube-apiserver and kubectl in one folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assets {
+    folder: PathBuf,
+}
+
+impl Assets {
+    /// The folder that holds all of them; what `KUBEBUILDER_ASSETS` can be set to.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The path of etcd.
+    pub fn etcd(&self) -> PathBuf {
+        self.folder.join("etcd")
+    }
+
+    /// The path of kube-apiserver.
+    pub fn kube_apiserver(&self) -> PathBuf {
+        self.folder.join("kube-apiserver")
+    }
+
+    /// The path of kubectl.
+    pub fn kubectl(&self) -> PathBuf {
+        self.folder.join("kubectl")
+    }
+}
+
+/// Finds the programs, and builds those that are missing (minutes, the first time on a machine).
+///
+/// `progress` is called with a line for people: what is being built and for how long, every few
+/// seconds, and never when there is nothing to build.
+///
+/// # Errors
+///
+/// A sentence that says what to do: `KUBEBUILDER_ASSETS` lacks a program, Go is missing or too
+/// old, or a build failed (with the end of its output).
+pub fn assets(progress: &mut dyn FnMut(&str)) -> anyhow::Result<Assets> {
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assets_in(&Environment::of_process(), modules, progress)
+}
+
+/// `modules` is the folder that holds a folder for each Go module.
+fn assets_in(
+    environment: &Environment,
+    modules: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<Assets> {
+    if let Some(folder) = &environment.kubebuilder_assets {
+        return ready_made(folder);
+    }
+    let go = Go::find(environment, modules)?;
+    let cache = environment.cache_folder()?.join("control-plane");
+    let folder = cache.join(go.key(&[ETCD, KUBERNETES])?);
+    let missing = |folder: &Path| PROGRAMS.map(|program| !folder.join(program.name).is_file());
+    if missing(&folder).contains(&true) {
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create the cache folder {}", folder.display()))?;
+        let _only_builder = lock(&cache.join("lock"), progress)?;
+        for (index, program) in PROGRAMS.iter().enumerate() {
+            // Asked again for each: another process may have built it while we waited.
+            if !folder.join(program.name).is_file() {
+                let position = format!("{} of {}", index + 1, PROGRAMS.len());
+                go.build(program, &folder, &position, progress)?;
+            }
+        }
+    }
+    Ok(Assets { folder })
+}
+
+/// The convention of envtest and kubebuilder: somebody else's binaries, taken as they are.
+fn ready_made(folder: &Path) -> anyhow::Result<Assets> {
+    for Program { name, .. } in PROGRAMS {
+        if !folder.join(name).is_file() {
+            bail!(
+                "KUBEBUILDER_ASSETS is {}, and there is no file `{name}` in it: put etcd, kube-apiserver \
+                 and kubectl into that folder, or unset the variable to have them built from source",
+                folder.display(),
+            );
+        }
+    }
+    Ok(Assets {
+        folder: folder.to_path_buf(),
+    })
+}
+
+/// Two test binaries that start together must not both spend minutes on the same build.
+fn lock(path: &Path, progress: &mut dyn FnMut(&str)) -> anyhow::Result<File> {
+    let file = File::create(path)
+        .with_context(|| format!("cannot create the lock file {}", path.display()))?;
+    let start = Instant::now();
+    let mut next_report = Duration::ZERO;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        if start.elapsed() >= next_report {
+            progress(&format!(
+                "waiting for another process that builds the control plane: {}",
+                elapsed(start)
+            ));
+            next_report += PROGRESS_INTERVAL;
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// `45 s`, `3 min 05 s`.
+fn elapsed(start: Instant) -> String {
+    let seconds = start.elapsed().as_secs();
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds} s"),
+        (minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! A real Kubernetes control plane for demo and tests: etcd and kube-apiserver on free local
+//! ports, with kubectl beside them.
+//!
+//! [`assets`] finds the programs, and builds them from their published Go modules when they are
+//! not there yet; [`ControlPlane::start`] starts them and waits until the API server is ready.
+//! Dropping the [`ControlPlane`] ends both and removes what they wrote.
+//!
+//! Everything is synchronous, so that it works inside and outside of an async runtime.
+//! `README.md` beside the manifest says how to use another Kubernetes version.
+
+mod assets;
+mod control_plane;
+mod process;
+
+pub use assets::{Assets, assets};
+pub use control_plane::{ControlPlane, CpuSeconds, Kept, Options, Pids, User};
+pub use process::{Lifetime, Process, command, cpu_seconds};
