@@ -1,0 +1,85 @@
+//! The command line.
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::exit::Exit;
+use crate::input::BadInput;
+use crate::{completions, crd, eval, output, run};
+
+/// Holds Kubernetes nodes back by a taint until they are ready, as a sandboxed policy decides.
+#[derive(Debug, Parser)]
+#[command(
+    name = "host",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Options),
+    Eval(eval::Options),
+    Crd(crd::Options),
+    Completions(completions::Options),
+}
+
+/// Parses the arguments, and does what they say.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments = run::go_flags::normalize(&command(), arguments.into_iter().collect());
+    let cli = command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match cli {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to stdout, a usage error to stderr. A closed pipe is nobody's fault.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::BadInput
+            } else {
+                Exit::Success
+            };
+        }
+    };
+    let done = match cli.command {
+        Command::Run(options) => run::run(options),
+        Command::Eval(options) => eval::run(options),
+        Command::Crd(options) => crd::run(options),
+        Command::Completions(options) => completions::run(options),
+    };
+    done.unwrap_or_else(|error| {
+        match error.downcast_ref::<BadInput>() {
+            Some(BadInput(problems)) => problems.iter().for_each(output::error),
+            None => output::error(format_args!("{error:#}")),
+        }
+        Exit::BadInput
+    })
+}
+
+/// The command line's definition.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definition_is_sound() {
+        super::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_says_how_it_exits_and_gives_an_example() {
+        for command in super::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Exit status:"), "{}", command.get_name());
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+        }
+    }
+}

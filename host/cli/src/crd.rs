@@ -1,0 +1,25 @@
+//! `host crd`: the definitions of the API objects.
+
+use anyhow::Context;
+
+use crate::exit::Exit;
+use crate::output;
+
+/// Print the CustomResourceDefinition of NodeReadinessRule.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  host crd | kubectl apply -f -
+  host crd | kubectl diff -f -
+
+Exit status:
+  0  printed
+  2  bad usage")]
+pub struct Options {}
+
+/// Prints the definitions as YAML.
+pub fn run(Options {}: Options) -> anyhow::Result<Exit> {
+    let yaml = api::crds::crd_yaml().context("the definition cannot be printed")?;
+    output::result(&yaml)?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,282 @@
+//! `host eval`: what the host would do, without a host and without a cluster.
+
+mod cluster;
+mod report;
+mod table;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use controller::decide::{ActiveRule, Decided, Seen, decide};
+use engine::{Engine, Policy};
+use jiff::Timestamp;
+use planner::ownership;
+
+use crate::exit::Exit;
+use crate::input::nodes::GivenNode;
+use crate::input::rules::GivenRule;
+use crate::input::{self, BadInput, STDIN};
+use crate::output;
+
+use report::Report;
+
+/// How many names a note gives before it only counts.
+const NAMES: usize = 5;
+
+/// Evaluate rules on nodes and print what the host would do. Changes nothing.
+///
+/// The decision is made by the same code, the same policy and the same limits as in `host run`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP, after_help = "`host eval --help` has examples and the exit status.")]
+pub struct Options {
+    /// Rules: files, folders, or `-` for standard input
+    #[arg(long = "rule", value_name = "RULE", required = true, num_args = 1..)]
+    rules: Vec<PathBuf>,
+
+    /// Nodes: files, folders, or `-` for standard input
+    ///
+    /// Without it: the nodes of the cluster that the kubeconfig's current context names. They are
+    /// only read.
+    #[arg(long = "node", value_name = "NODES", num_args = 1..)]
+    nodes: Vec<PathBuf>,
+
+    /// The policy that decides, for all rules; without it the built-in default policy
+    #[arg(long, value_name = "FILE.wasm")]
+    policy: Option<PathBuf>,
+
+    /// The time that counts as now, such as 2026-07-01T12:00:00Z; without it the current time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    now: Option<Timestamp>,
+
+    /// How the result is printed
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    output: Format,
+
+    /// Kubeconfig for when there is no --node; without it $KUBECONFIG, the cluster that this runs
+    /// in, ~/.kube/config
+    #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
+    kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For programs; a versioned shape
+    Json,
+    /// The same shape as YAML
+    Yaml,
+}
+
+const HELP: &str = "\
+Input:
+  Rules and nodes are YAML or JSON, as written by hand or as printed by `kubectl get -o yaml`: one
+  or several documents, a List, or a folder with files that end in .yaml, .yml or .json. Rules are
+  checked as strictly as the API server checks them. All given rules are put beside each node
+  together. What a node carries for rules that were not given is left alone. A rule without a
+  metadata.uid is recognised by its name where a node records completions or ownership. A node
+  without a status shows none of its conditions.
+
+Result:
+  One entry for each rule and node that the rule selects, and for each node on which a rule that
+  does not select it holds a taint of its own; sorted by node, then rule. The JSON has
+  `apiVersion: eval.node-readiness/v1alpha1`, `kind: Evaluation`, `now`, `results` and `changes`.
+  An entry of `results`: node, rule, policy {name, version, digest}, action (AddTaint, RemoveTaint,
+  CompleteBootstrap or None), completeBootstrap, dryRun, dryRunAction, taint {key, effect, value,
+  before, after} (Present or Absent), reason, message, conditions [{type, currentStatus,
+  requiredStatus, defaultStatus}], facts (what the policy asked and was answered), askAgainAt, and
+  error {kind, message} where the policy gave no decision. An entry of `changes` is what one patch
+  of a node would do: node, addTaints, removeTaints, annotations (null: removed).
+  docs/eval-output.md beside this program's source describes each field.
+
+Examples:
+  kubectl get nodes -o yaml | host eval --rule rule.yaml --node -
+  host eval --rule rules/ --node nodes.json -o json | jq '.results[] | select(.action != \"None\")'
+  host eval --rule rule.yaml --node node.yaml --policy policy.wasm --now 2026-07-01T12:00:00Z
+  host eval --rule rule.yaml                 # the nodes of the current cluster
+
+Exit status:
+  0  evaluated, whatever the outcome
+  2  bad usage or input, or the cluster cannot be reached
+  3  a policy failed on at least one node; the result is printed all the same";
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .map_err(|_| "it is not a time as in RFC 3339, such as 2026-07-01T12:00:00Z".to_owned())
+}
+
+/// Evaluates, and prints the result.
+pub fn run(options: Options) -> anyhow::Result<Exit> {
+    let Options {
+        rules,
+        nodes,
+        policy,
+        now,
+        output: format,
+        kubeconfig,
+    } = options;
+    if rules
+        .iter()
+        .chain(&nodes)
+        .filter(|path| path.as_os_str() == STDIN)
+        .count()
+        > 1
+    {
+        return Err(BadInput::one(
+            "standard input (`-`) can be read only once: give a file for the other",
+        )
+        .into());
+    }
+    let rules = input::rules::rules(&input::read(&rules)?)?;
+    let nodes = if nodes.is_empty() {
+        cluster::nodes(kubeconfig.as_deref())?
+    } else {
+        input::nodes::nodes(&input::read(&nodes)?)?
+    };
+    let policy = load(policy)?;
+    let now = now.unwrap_or_else(Timestamp::now);
+    let rules = activate(&rules, &policy)?;
+    let mut report = Report::new(now);
+    for given in &nodes {
+        report.add(&given.node.facts, &decide_about(given, &rules, now));
+    }
+    report.sort();
+    tell(&report, &rules, &nodes);
+    output::result(&match format {
+        Format::Table => table::table(&report),
+        Format::Json => {
+            serde_json::to_string_pretty(&report).context("the result is no JSON")? + "\n"
+        }
+        Format::Yaml => serde_saphyr::to_string(&report).context("the result is no YAML")?,
+    })?;
+    Ok(if report.has_failures() {
+        Exit::PolicyFailed
+    } else {
+        Exit::Success
+    })
+}
+
+fn load(file: Option<PathBuf>) -> anyhow::Result<Policy> {
+    // One call at a time: nothing to reserve for more.
+    let engine = Engine::new(&engine::Options {
+        slots: 1,
+        ..engine::Options::default()
+    })?;
+    let Some(file) = file else {
+        return engine
+            .default_policy()
+            .context("the built-in policy cannot be loaded");
+    };
+    let bytes = std::fs::read(&file).map_err(|error| {
+        BadInput::one(format!(
+            "the policy {} cannot be read: {error}",
+            file.display()
+        ))
+    })?;
+    let policy = engine.load(&bytes).map_err(|error| {
+        BadInput::one(format!(
+            "{} cannot be used as a policy: {error}",
+            file.display()
+        ))
+    })?;
+    Ok(policy)
+}
+
+fn activate(rules: &[GivenRule], policy: &Policy) -> Result<Vec<ActiveRule>, BadInput> {
+    let mut active = Vec::new();
+    let mut problems = Vec::new();
+    for GivenRule { object, place } in rules {
+        let (rule, selector) = match (object.to_rule(), object.selector()) {
+            (Ok(rule), Ok(selector)) => (Arc::new(rule), selector),
+            (Err(error), _) => {
+                problems.push(format!("{place}: {error}"));
+                continue;
+            }
+            (_, Err(error)) => {
+                problems.push(format!("{place}: {error}"));
+                continue;
+            }
+        };
+        match policy.check(&rule) {
+            Ok(found) => problems.extend(found.iter().map(|problem| {
+                format!(
+                    "{place}: rule '{}' does not suit the policy {}: {}",
+                    rule.name,
+                    policy.name(),
+                    problem.message
+                )
+            })),
+            Err(failure) => problems.push(format!(
+                "{place}: the policy {} failed when it checked the rule '{}' ({}): {}",
+                policy.name(),
+                rule.name,
+                failure.kind,
+                failure.message
+            )),
+        }
+        active.push(ActiveRule {
+            rule,
+            selector,
+            policy: policy.clone(),
+            seen_present: Arc::new(Seen::of(object)),
+        });
+    }
+    if problems.is_empty() {
+        Ok(active)
+    } else {
+        Err(BadInput(problems))
+    }
+}
+
+fn decide_about<'a>(given: &GivenNode, rules: &'a [ActiveRule], now: Timestamp) -> Decided<'a> {
+    let facts = &given.node.facts;
+    // What belongs to rules that were not given stays as it is.
+    let others: BTreeSet<String> = ownership::read(facts)
+        .into_iter()
+        .filter(|record| !rules.iter().any(|active| record.is_of(&active.rule)))
+        .map(|record| record.rule_uid)
+        .collect();
+    decide(facts, rules, &others, now)
+}
+
+/// What is worth knowing beside the result.
+fn tell(report: &Report, rules: &[ActiveRule], nodes: &[GivenNode]) {
+    let bare = nodes.iter().filter(|given| !given.has_status);
+    let bare: Vec<_> = bare.map(|given| given.node.facts.name.as_str()).collect();
+    if !bare.is_empty() {
+        let (verb, none) = if bare.len() == 1 {
+            ("has", "its")
+        } else {
+            ("have", "their")
+        };
+        output::note(format_args!(
+            "{} {verb} no status: all {none} conditions count as absent",
+            names("node", &bare)
+        ));
+    }
+    let idle = rules.iter().map(|active| active.rule.name.as_str());
+    let idle: Vec<_> = idle.filter(|rule| !report.has_rule(rule)).collect();
+    if !idle.is_empty() {
+        let verb = if idle.len() == 1 { "selects" } else { "select" };
+        let given = match nodes.len() {
+            1 => "the given node".to_owned(),
+            count => format!("any of the {count} nodes"),
+        };
+        output::note(format_args!("{} {verb} not {given}", names("rule", &idle)));
+    }
+}
+
+/// `node a`, `nodes a, b`, `nodes a, b, c, d, e and 7 more`
+fn names(what: &str, names: &[&str]) -> String {
+    let plural = if names.len() == 1 { "" } else { "s" };
+    let shown = names.get(..NAMES).unwrap_or(names).join(", ");
+    let more = names.len().saturating_sub(NAMES);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!("{what}{plural} {shown}{more}")
+}

@@ -1,0 +1,194 @@
+//! One pass over an object that may be a node or a list of nodes.
+//!
+//! Which of them it is says `kind`, and `kubectl` prints that of a list after the items. So the
+//! fields that are not ours are handed on to the node's own decoder as they come, and `metadata`,
+//! without which that decoder gives up, once everything else was seen.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess,
+    Visitor,
+};
+use serde_json::{Map, Value};
+use serde_saphyr::Spanned;
+
+/// A document: an object, or a list of objects.
+#[derive(Debug)]
+pub struct Document {
+    /// The object; of a list, what a list and an object have in common.
+    pub object: Object,
+    /// The items of a list; none if it is none.
+    pub items: Option<Vec<Spanned<Object>>>,
+}
+
+/// An object that is hoped to be a node.
+#[derive(Debug)]
+pub struct Object {
+    /// `apiVersion`
+    pub api_version: Option<String>,
+    /// `kind`
+    pub kind: Option<String>,
+    /// Has it a `metadata.name`?
+    pub has_name: bool,
+    /// Has it a `status`?
+    pub has_status: bool,
+    /// The node, or why it is none.
+    pub node: Result<api::Node, String>,
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(DocumentVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Document::deserialize(from).map(|document| document.object)
+    }
+}
+
+struct DocumentVisitor;
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a Node or a List")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Document, A::Error> {
+        let seen = RefCell::new(Seen::default());
+        let tap = Tap {
+            access,
+            seen: &seen,
+            metadata: None,
+        };
+        let node = api::Node::deserialize(MapAccessDeserializer::new(tap));
+        let seen = seen.into_inner();
+        // What comes before the end is an error of the file; a list or an object without metadata
+        // is read to its end.
+        let node = match node {
+            Err(error) if !seen.at_end => return Err(error),
+            node => node.map_err(|error| error.to_string()),
+        };
+        let object = Object {
+            api_version: seen.api_version,
+            kind: seen.kind,
+            has_name: seen.metadata.get("name").is_some_and(|name| name != ""),
+            has_status: seen.has_status,
+            node,
+        };
+        Ok(Document {
+            object,
+            items: seen.items,
+        })
+    }
+}
+
+/// What is kept of the fields on their way.
+#[derive(Default)]
+struct Seen {
+    api_version: Option<String>,
+    kind: Option<String>,
+    items: Option<Vec<Spanned<Object>>>,
+    metadata: Map<String, Value>,
+    has_status: bool,
+    at_end: bool,
+}
+
+/// The fields of an object, without those that are kept, and `metadata` last.
+struct Tap<'a, A> {
+    access: A,
+    seen: &'a RefCell<Seen>,
+    /// To be handed on next.
+    metadata: Option<Value>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Tap<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        if self.seen.borrow().at_end {
+            return Ok(None);
+        }
+        while let Some(key) = self.access.next_key::<String>()? {
+            let mut seen = self.seen.borrow_mut();
+            match key.as_str() {
+                "apiVersion" => seen.api_version = self.access.next_value()?,
+                "kind" => seen.kind = self.access.next_value()?,
+                "items" => {
+                    drop(seen);
+                    let items = self.access.next_value::<Option<Vec<_>>>()?;
+                    self.seen.borrow_mut().items = Some(items.unwrap_or_default());
+                }
+                "metadata" => {
+                    seen.metadata = self
+                        .access
+                        .next_value::<Option<Metadata>>()?
+                        .unwrap_or_default()
+                        .0
+                }
+                _ => {
+                    seen.has_status |= key == "status";
+                    return seed.deserialize(key.into_deserializer()).map(Some);
+                }
+            }
+        }
+        let mut seen = self.seen.borrow_mut();
+        seen.at_end = true;
+        // A list's metadata is no node's.
+        if seen.items.is_some() || seen.metadata.is_empty() {
+            return Ok(None);
+        }
+        self.metadata = Some(Value::Object(seen.metadata.clone()));
+        seed.deserialize("metadata".into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        match &mut self.metadata {
+            Some(metadata) => seed
+                .deserialize(std::mem::take(metadata))
+                .map_err(|error| A::Error::custom(format_args!("metadata: {error}"))),
+            None => self.access.next_value_seed(seed),
+        }
+    }
+}
+
+/// `metadata` without the managed fields, which are the most of it.
+#[derive(Default)]
+struct Metadata(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(MetadataVisitor)
+    }
+}
+
+struct MetadataVisitor;
+
+impl<'de> Visitor<'de> for MetadataVisitor {
+    type Value = Metadata;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("metadata")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Metadata, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            if key == "managedFields" {
+                access.next_value::<IgnoredAny>()?;
+            } else {
+                map.insert(key, access.next_value()?);
+            }
+        }
+        Ok(Metadata(map))
+    }
+}

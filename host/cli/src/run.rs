@@ -1,0 +1,140 @@
+//! `host run`: the control loop, with the flags of the Go controller.
+
+pub mod go_flags;
+mod log;
+mod refused;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use engine::Engine;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::exit::Exit;
+use crate::input::BadInput;
+
+/// Watch the cluster, and keep the taints of its nodes as the rules want them.
+#[derive(Debug, Args)]
+#[command(
+    args_override_self = true,
+    after_long_help = HELP,
+    after_help = "`host run --help` has examples and the exit status."
+)]
+pub struct Options {
+    /// Kubeconfig; without it $KUBECONFIG, the cluster that this runs in, ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Where /healthz and /readyz are served; 0: nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = ":8081")]
+    health_probe_bind_address: String,
+
+    /// Nodes that are worked on at the same time
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    node_concurrent_reconciles: NonZeroUsize,
+
+    /// Accepted, and without effect: the status of a rule has one writer, whatever this is
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    rule_concurrent_reconciles: NonZeroUsize,
+
+    #[command(flatten)]
+    log: log::Options,
+
+    #[command(flatten)]
+    refused: refused::Options,
+}
+
+const HELP: &str = "\
+Flags are those of the Go controller, with its names and defaults, in the syntax of Go: `-flag` is
+`--flag`, the value stands after `=` or a space, and a boolean stands alone or with `=false`. Where
+a flag is given twice, the last one counts.
+
+This version has no leader election, no webhook, no metrics, no limit on requests and no profiling.
+It refuses to start where one of them is asked for: --leader-elect, --enable-webhook,
+--metrics-bind-address other than 0, --enable-node-state-metrics, --kube-api-qps and
+--kube-api-burst other than -1, --pprof-bind-address. Run one replica.
+
+The log goes to stderr: text on a terminal, JSON lines otherwise. The variable RUST_LOG, where it is
+set, says what is logged instead of --zap-log-level, such as RUST_LOG=info,controller=debug.
+
+Examples:
+  host run --kubeconfig ~/.kube/config
+  host run --node-concurrent-reconciles=10 --zap-log-level=debug
+
+Exit status:
+  0  ended by SIGTERM or SIGINT, after what was under way
+  2  bad usage, no cluster, or an address that cannot be served";
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(options: Options) -> anyhow::Result<Exit> {
+    let Options {
+        kubeconfig,
+        health_probe_bind_address,
+        node_concurrent_reconciles,
+        rule_concurrent_reconciles: _,
+        log,
+        refused,
+    } = options;
+    refused.check()?;
+    let options = controller::Options {
+        kubeconfig,
+        health: address("--health-probe-bind-address", &health_probe_bind_address)?,
+        node_workers: node_concurrent_reconciles.get(),
+    };
+    log.start()?;
+    let engine = Engine::new(&engine::Options::default())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime does not start")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM"),
+                _ = interrupt.recv() => tracing::info!("SIGINT"),
+            }
+        };
+        controller::run(options, engine, shutdown).await?;
+        Ok(Exit::Success)
+    })
+}
+
+/// An address as Go writes it: `host:port`, `:port` for all addresses of the machine, `0` or
+/// nothing for none.
+fn address(flag: &str, text: &str) -> Result<Option<SocketAddr>, BadInput> {
+    let wrong = |why: &str| {
+        BadInput::one(format!(
+            "{flag}={text}: {why}: give `:PORT`, `ADDRESS:PORT`, or `0` for none"
+        ))
+    };
+    if matches!(text, "" | "0") {
+        return Ok(None);
+    }
+    if let Some(port) = text.strip_prefix(':') {
+        let port: u16 = port.parse().map_err(|_| wrong("this is no port"))?;
+        return Ok(Some(SocketAddr::new(any_address(), port)));
+    }
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|error| wrong(&error.to_string()))?;
+    addresses
+        .next()
+        .map(Some)
+        .ok_or_else(|| wrong("this name has no address"))
+}
+
+/// As Go listens on `:port`: on IPv6 and IPv4 alike, where the machine has IPv6.
+fn any_address() -> IpAddr {
+    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

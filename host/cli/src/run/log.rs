@@ -1,0 +1,95 @@
+//! The log, as far as the Go controller's flags about its own can be followed.
+
+use std::io::{self, IsTerminal};
+
+use clap::{ArgAction, Args, ValueEnum};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
+use super::go_flags::boolean;
+use crate::input::BadInput;
+
+/// Says what is logged, and ranks above the flags.
+const VARIABLE: &str = "RUST_LOG";
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log")]
+#[group(skip)]
+pub struct Options {
+    /// What is logged: debug, info, error, panic, or 1, 2, … for more and more
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    zap_log_level: Option<LevelFilter>,
+
+    /// Text (console) or JSON lines (json); without it text on a terminal, JSON otherwise
+    #[arg(long, value_name = "ENCODER", value_enum)]
+    zap_encoder: Option<Encoder>,
+
+    /// Text and debug messages, unless other flags say otherwise
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
+    zap_devel: bool,
+
+    /// Accepted, and without effect: no stack traces are logged
+    #[arg(long, value_name = "LEVEL", value_parser = ["info", "error", "panic"])]
+    zap_stacktrace_level: Option<String>,
+
+    /// Accepted, and without effect: times are logged as in RFC 3339
+    #[arg(long, value_name = "ENCODING",
+          value_parser = ["epoch", "millis", "nano", "iso8601", "rfc3339", "rfc3339nano"])]
+    zap_time_encoding: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Encoder {
+    Console,
+    Json,
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    match text {
+        "debug" | "1" => Ok(LevelFilter::DEBUG),
+        "info" => Ok(LevelFilter::INFO),
+        "warn" => Ok(LevelFilter::WARN),
+        "error" | "panic" => Ok(LevelFilter::ERROR),
+        _ if text.parse::<u8>().is_ok_and(|number| number > 1) => Ok(LevelFilter::TRACE),
+        _ => Err("it is not debug, info, error, panic, or a number above 0".to_owned()),
+    }
+}
+
+impl Options {
+    /// Begins to log to stderr.
+    pub fn start(self) -> Result<(), BadInput> {
+        let Self {
+            zap_log_level,
+            zap_encoder,
+            zap_devel,
+            zap_stacktrace_level: _,
+            zap_time_encoding: _,
+        } = self;
+        let level = zap_log_level.unwrap_or(if zap_devel {
+            LevelFilter::DEBUG
+        } else {
+            LevelFilter::INFO
+        });
+        let filter = match std::env::var(VARIABLE) {
+            Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|error| {
+                BadInput::one(format!("{VARIABLE}={text} cannot be understood: {error}"))
+            })?,
+            _ => EnvFilter::new(level.to_string()),
+        };
+        let is_text = match zap_encoder {
+            Some(encoder) => encoder == Encoder::Console,
+            None => zap_devel || io::stderr().is_terminal(),
+        };
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr);
+        // A log is started once in a process; a second start keeps the first.
+        let _ = if is_text {
+            log.with_ansi(io::stderr().is_terminal()).try_init()
+        } else {
+            log.json().flatten_event(true).try_init()
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Debug, Parser)]
+struct Run {
+    #[command(flatten)]
+    options: Options,
+}
+
+fn parse(line: &str) -> Options {
+    let words = std::iter::once("run").chain(line.split_whitespace());
+    Run::try_parse_from(words)
+        .unwrap_or_else(|error| panic!("{line}: {error}"))
+        .options
+}
+
+#[test]
+fn compat_043_every_flag_of_the_go_controller_is_known_with_its_default() {
+    let options = parse("");
+    assert_eq!(options.kubeconfig, None);
+    assert_eq!(options.health_probe_bind_address, ":8081");
+    assert_eq!(options.node_concurrent_reconciles.get(), 1);
+    assert_eq!(options.rule_concurrent_reconciles.get(), 1);
+    options.refused.check().unwrap();
+
+    let given = parse(
+        "--metrics-bind-address=0 --metrics-secure --metrics-cert-dir=d --health-probe-bind-address :9 \
+         --leader-elect=false --leader-election-namespace n --enable-webhook=False \
+         --enable-node-state-metrics=0 --kube-api-qps -1 --kube-api-burst=-1 \
+         --node-concurrent-reconciles=10 --rule-concurrent-reconciles 2 --kubeconfig f \
+         --pprof-bind-address= --zap-devel=f --zap-encoder json --zap-log-level=2 \
+         --zap-stacktrace-level=error --zap-time-encoding=iso8601",
+    );
+    assert_eq!(given.kubeconfig, Some("f".into()));
+    assert_eq!(given.node_concurrent_reconciles.get(), 10);
+    given.refused.check().unwrap();
+}
+
+#[test]
+fn what_is_asked_for_and_not_there_is_refused_by_name() {
+    for (flags, name) in [
+        ("--leader-elect", "--leader-elect:"),
+        ("--leader-elect=true", "--leader-elect:"),
+        ("--enable-webhook", "--enable-webhook:"),
+        ("--metrics-bind-address=:8443", "--metrics-bind-address:"),
+        (
+            "--enable-node-state-metrics=t",
+            "--enable-node-state-metrics:",
+        ),
+        ("--kube-api-qps=20", "--kube-api-qps:"),
+        ("--kube-api-qps=0", "--kube-api-qps:"),
+        ("--kube-api-burst=30", "--kube-api-burst:"),
+        ("--pprof-bind-address=:6060", "--pprof-bind-address:"),
+    ] {
+        let BadInput(problems) = parse(flags).refused.check().unwrap_err();
+        assert_eq!(problems.len(), 1, "{flags}: {problems:?}");
+        assert!(problems[0].starts_with(name), "{flags}: {problems:?}");
+    }
+}
+
+#[test]
+fn the_last_of_two_counts() {
+    parse("--leader-elect --leader-elect=false")
+        .refused
+        .check()
+        .unwrap();
+    assert_eq!(
+        parse("--kubeconfig a --kubeconfig b").kubeconfig,
+        Some("b".into())
+    );
+}
+
+#[test]
+fn addresses_are_those_of_go() {
+    let health = |text| address("--health-probe-bind-address", text);
+    assert_eq!(health("0").unwrap(), None);
+    assert_eq!(health("").unwrap(), None);
+    assert_eq!(
+        health("127.0.0.1:80").unwrap(),
+        Some(([127, 0, 0, 1], 80).into())
+    );
+    let any = health(":8081").unwrap().unwrap();
+    assert!(any.ip().is_unspecified());
+    assert_eq!(any.port(), 8081);
+    for wrong in ["8081", ":http", ":99999", "nowhere"] {
+        let BadInput(problems) = health(wrong).unwrap_err();
+        assert!(
+            problems[0].starts_with("--health-probe-bind-address="),
+            "{problems:?}"
+        );
+    }
+}

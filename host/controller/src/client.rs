@@ -1,0 +1,82 @@
+//! Requests to the API server: each with a time limit, and none asking for more than is needed.
+
+use std::time::Duration;
+
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::core::{PartialObjectMeta, Request};
+use kube::{Client, Resource};
+
+use crate::connect::chain;
+
+/// The API server answers within a minute or ends the request; a lost connection never answers.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// What the patch tested is not so any more, or the patched object is invalid.
+    #[error("{0}")]
+    Conflict(String),
+    /// There is no such object.
+    #[error("{0}")]
+    NotFound(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Waits for an answer, but not for ever.
+pub(crate) async fn timely<T>(
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, RequestError> {
+    let Ok(answer) = tokio::time::timeout(TIMEOUT, request).await else {
+        return Err(RequestError::Other(format!(
+            "no answer within {} s",
+            TIMEOUT.as_secs()
+        )));
+    };
+    answer.map_err(|error| match &error {
+        // A failed test of a JSON patch is 422 with the reason Invalid and no details.
+        kube::Error::Api(status) if matches!(status.code, 409 | 422) => {
+            RequestError::Conflict(status.message.clone())
+        }
+        kube::Error::Api(status) if status.code == 404 => {
+            RequestError::NotFound(status.message.clone())
+        }
+        kube::Error::Api(status) => {
+            RequestError::Other(format!("{} ({})", status.message, status.code))
+        }
+        other => RequestError::Other(chain(other)),
+    })
+}
+
+/// Sends a JSON patch and returns the object's new metadata.
+pub(crate) async fn patch_metadata<K>(
+    api: &Api<K>,
+    name: &str,
+    patch: json_patch::Patch,
+) -> Result<PartialObjectMeta<K>, RequestError>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    timely(api.patch_metadata(name, &PatchParams::default(), &Patch::Json::<()>(patch))).await
+}
+
+/// Stores an event.
+pub(crate) async fn create_event(client: &Client, event: &Event) -> Result<(), RequestError> {
+    let body = serde_json::to_vec(event).map_err(|error| RequestError::Other(error.to_string()))?;
+    let request = Request::new("/apis/events.k8s.io/v1/namespaces/default/events")
+        .create(&PostParams::default(), body)
+        .map_err(|error| RequestError::Other(error.to_string()))?;
+    let (mut parts, body) = request.into_parts();
+    // Nobody needs the event back.
+    let metadata_only = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    parts
+        .headers
+        .insert("accept", http::HeaderValue::from_static(metadata_only));
+    let request = http::Request::from_parts(parts, body);
+    timely(client.request::<PartialObjectMeta<Event>>(request))
+        .await
+        .map(drop)
+}

@@ -1,0 +1,135 @@
+//! Facts → verdicts → plan, for one node: the path that `host run` and `host eval` share.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use api::rule::status::TaintStatus;
+use engine::Policy;
+use planner::Timestamp;
+use planner::facts::Node;
+use planner::plan::{Candidate, Input, Plan, plan};
+use planner::question::NodeAnswers;
+use planner::rule::Rule;
+use planner::verdict::Verdict;
+use planner::{bootstrap, ownership};
+
+/// A rule that can be used, with its parsed selector and its policy.
+#[derive(Debug, Clone)]
+pub struct ActiveRule {
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// `spec.nodeSelector`.
+    pub selector: api::Selector,
+    /// The policy that decides for it.
+    pub policy: Policy,
+    /// Nodes that the rule's status shows as held: counts as ownership where the node
+    /// has no record of its own.
+    pub seen_present: Arc<Seen>,
+}
+
+/// Names of the nodes that a rule's status showed as held when it was seen first. Each counts until
+/// the node was worked on once: from then on the node's own record says who owns what.
+#[derive(Debug, Default)]
+pub struct Seen(Mutex<BTreeSet<String>>);
+
+impl Seen {
+    /// Those with the taint in `status.nodeEvaluations`.
+    pub fn of(rule: &api::NodeReadinessRule) -> Self {
+        let evaluations = rule
+            .status
+            .iter()
+            .flat_map(|status| &status.node_evaluations);
+        let present = evaluations.filter(|node| node.taint_status == TaintStatus::Present);
+        Self(Mutex::new(
+            present.map(|node| node.node_name.clone()).collect(),
+        ))
+    }
+
+    fn contains(&self, node: &str) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(node)
+    }
+
+    /// The node was worked on.
+    pub(crate) fn forget(&self, node: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(node);
+    }
+}
+
+/// What was decided about a node.
+#[derive(Debug)]
+pub struct Decided<'a> {
+    /// The rules that matter for the node: those that select it, are being deleted, or may own a
+    /// taint of it.
+    pub rules: Vec<&'a ActiveRule>,
+    /// The verdict of each, in the same order; none where its policy was not asked.
+    pub verdicts: Vec<Option<Verdict>>,
+    /// The plan; its outcomes stand in the same order.
+    pub plan: Plan,
+}
+
+/// Decides about a node as it is at `now`. `stalled` holds the UIDs of rules that exist but cannot
+/// be used: what they own stays.
+pub fn decide<'a>(
+    node: &Arc<Node>,
+    rules: impl IntoIterator<Item = &'a ActiveRule>,
+    stalled: &BTreeSet<String>,
+    now: Timestamp,
+) -> Decided<'a> {
+    let records = ownership::read(node);
+    let mut relevant = Vec::new();
+    let mut verdicts = Vec::new();
+    let mut selected = Vec::new();
+    for active in rules {
+        let rule = &active.rule;
+        let selects = active.selector.matches(&node.labels);
+        let may_own = active.seen_present.contains(&node.name)
+            || records.iter().any(|record| record.is_of(rule));
+        if !(selects || rule.terminating || may_own) {
+            continue;
+        }
+        // A rule that is being deleted decides nothing any more.
+        let asked = selects && !rule.terminating;
+        verdicts.push(asked.then(|| ask(node, active, now)));
+        selected.push(selects);
+        relevant.push(active);
+    }
+    let candidates: Vec<_> = relevant
+        .iter()
+        .zip(&verdicts)
+        .zip(selected)
+        .map(|((active, verdict), selected)| Candidate {
+            rule: &active.rule,
+            selected,
+            verdict: verdict.as_ref(),
+            seen_present: active.seen_present.contains(&node.name),
+        })
+        .collect();
+    let plan = plan(&Input {
+        node,
+        now,
+        rules: &candidates,
+        stalled,
+    });
+    Decided {
+        rules: relevant,
+        verdicts,
+        plan,
+    }
+}
+
+fn ask(node: &Arc<Node>, active: &ActiveRule, now: Timestamp) -> Verdict {
+    let rule = &active.rule;
+    let answers = NodeAnswers {
+        node: Arc::clone(node),
+        taint: rule.taint.clone(),
+        completion: bootstrap::completion(node, rule),
+        now,
+    };
+    active.policy.evaluate(rule, Box::new(answers))
+}

@@ -1,0 +1,151 @@
+//! What is known about each rule on each node: the memory from which a rule's status is written.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use planner::Timestamp;
+use planner::facts::Node;
+use planner::plan::{Action, Outcome, State};
+use planner::rule::{Rule, Status};
+use planner::status::{condition_results, lacks_condition};
+
+/// By UID of the rule.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    rules: HashMap<String, RuleEntry>,
+}
+
+/// A rule.
+#[derive(Debug, Default)]
+pub(crate) struct RuleEntry {
+    /// The nodes that it selects and that were evaluated, by name.
+    pub(crate) nodes: BTreeMap<String, NodeEntry>,
+    /// While the rule is being deleted: the nodes that are free of it.
+    pub(crate) cleaned: HashSet<String>,
+}
+
+/// A rule on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeEntry {
+    /// Where the rule stands.
+    pub(crate) standing: Standing,
+    /// Is the taint on the node, as far as we know?
+    pub(crate) present: bool,
+    /// What the node shows of the rule's conditions, in the rule's order.
+    pub(crate) current: Vec<Status>,
+    /// Does it lack one of them?
+    pub(crate) lacks_condition: bool,
+    /// What went wrong the last time.
+    pub(crate) failure: Option<String>,
+    /// When any of that changed last.
+    pub(crate) since: Timestamp,
+}
+
+/// Where a rule stands with a node that it selects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It decides, or could not because its policy failed.
+    Enforced,
+    /// Its bootstrap is complete.
+    Completed,
+    /// An older rule decides.
+    Conflicting,
+    /// It only says what it would do.
+    DryRun(Action),
+}
+
+impl Ledger {
+    /// The entry of a rule.
+    pub(crate) fn rule(&mut self, uid: &str) -> &mut RuleEntry {
+        self.rules.entry(uid.to_owned()).or_default()
+    }
+
+    /// Forgets rules that are gone.
+    pub(crate) fn retain(&mut self, exists: impl Fn(&str) -> bool) {
+        self.rules.retain(|uid, _| exists(uid));
+    }
+
+    /// Forgets a node that is gone. Returns the UIDs of the rules that knew it.
+    pub(crate) fn forget_node(&mut self, name: &str) -> Vec<String> {
+        let knew = |(uid, entry): (&String, &mut RuleEntry)| {
+            let cleaned = entry.cleaned.remove(name);
+            (entry.nodes.remove(name).is_some() || cleaned).then(|| uid.clone())
+        };
+        self.rules.iter_mut().filter_map(knew).collect()
+    }
+
+    /// Names of all nodes in it.
+    pub(crate) fn node_names(&self) -> HashSet<String> {
+        self.rules
+            .values()
+            .flat_map(|entry| entry.nodes.keys().chain(&entry.cleaned))
+            .cloned()
+            .collect()
+    }
+}
+
+impl RuleEntry {
+    /// Takes note of an outcome; `failure` says why it could not be carried out. Says whether
+    /// anything changed.
+    pub(crate) fn note(
+        &mut self,
+        node: &Node,
+        rule: &Rule,
+        outcome: &Outcome,
+        failure: Option<String>,
+        now: Timestamp,
+    ) -> bool {
+        let (standing, policy_failure) = match &outcome.state {
+            State::NotSelected => return self.forget(&node.name),
+            State::Terminating => {
+                return failure.is_none() && self.cleaned.insert(node.name.clone());
+            }
+            State::Decides if outcome.completes && failure.is_none() => (Standing::Completed, None),
+            State::Decides => (Standing::Enforced, None),
+            State::Completed => (Standing::Completed, None),
+            State::Conflict { .. } => (Standing::Conflicting, None),
+            State::DryRun { would } => (Standing::DryRun(*would), None),
+            State::Failed(failure) => {
+                let text = format!("policy failed: {}: {}", failure.kind, failure.message);
+                (Standing::Enforced, Some(text))
+            }
+        };
+        let entry = NodeEntry {
+            standing,
+            present: if failure.is_none() {
+                outcome.after
+            } else {
+                outcome.before
+            },
+            current: condition_results(node, rule)
+                .map(|result| result.current)
+                .collect(),
+            lacks_condition: lacks_condition(node, rule),
+            failure: failure.or(policy_failure),
+            since: now,
+        };
+        match self.nodes.get_mut(&node.name) {
+            Some(before)
+                if *before
+                    == (NodeEntry {
+                        since: before.since,
+                        ..entry.clone()
+                    }) =>
+            {
+                false
+            }
+            Some(before) => {
+                *before = entry;
+                true
+            }
+            None => {
+                self.nodes.insert(node.name.clone(), entry);
+                true
+            }
+        }
+    }
+
+    /// The rule does not select the node (any more).
+    pub(crate) fn forget(&mut self, node: &str) -> bool {
+        self.nodes.remove(node).is_some()
+    }
+}

@@ -1,0 +1,23 @@
+//! The control loop: watch rules and nodes, let [`decide`] say what shall be, apply it with one
+//! patch per node, and report it in each rule's status.
+//!
+//! The only crate that talks to a cluster. What it never does is decide: the same [`decide`]
+//! serves `host eval`, so that what eval says, run does.
+
+mod client;
+pub mod connect;
+pub mod decide;
+mod events;
+mod health;
+mod ledger;
+mod node;
+mod options;
+mod queue;
+mod rule;
+mod rules;
+mod run;
+mod shared;
+mod status;
+
+pub use options::Options;
+pub use run::{RunError, run};

@@ -1,0 +1,232 @@
+//! One rule: its finalizer, and its status.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use api::NodeReadinessRule;
+use api::rule::FINALIZER;
+use api::rule::status::NodeReadinessRuleStatus;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use planner::Timestamp;
+use serde_json::json;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::client::{RequestError, patch_metadata, timely};
+use crate::rules::has_finalizer;
+use crate::shared::Shared;
+use crate::status::{self, Matching};
+
+/// The shortest time between two writes of one rule's status.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The status that was written last, by UID of the rule.
+#[derive(Debug, Default)]
+pub(crate) struct Statuses(Mutex<HashMap<String, Last>>);
+
+#[derive(Debug, Clone)]
+struct Last {
+    at: Instant,
+    /// What was sent, and what the server made of it: another CRD may drop fields.
+    sent: NodeReadinessRuleStatus,
+    stored: Option<NodeReadinessRuleStatus>,
+}
+
+impl Statuses {
+    fn last(&self, uid: &str) -> Option<Last> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(uid)
+            .cloned()
+    }
+
+    fn remember(&self, uid: &str, last: Option<Last>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match last {
+            Some(last) => all.insert(uid.to_owned(), last),
+            None => all.remove(uid),
+        };
+    }
+}
+
+/// Takes rules from the queue, one after the other, for ever.
+pub(crate) async fn work(shared: Arc<Shared>, statuses: Arc<Statuses>) {
+    loop {
+        let name = shared.rules_due.take().await;
+        match reconcile(&shared, &statuses, &name).await {
+            Ok(()) => shared.rules_due.succeed(&name),
+            Err(error) => {
+                if !matches!(error, RequestError::Conflict(_) | RequestError::NotFound(_)) {
+                    warn!(rule = name, %error, "the rule could not be updated; it will be tried again");
+                }
+                shared.rules_due.retry(name.clone());
+            }
+        }
+        shared.rules_due.done(&name);
+    }
+}
+
+async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(), RequestError> {
+    let Some(object) = shared.objects.get(&ObjectRef::new(name)) else {
+        return Ok(());
+    };
+    let terminating = object.meta().deletion_timestamp.is_some();
+    match (terminating, has_finalizer(&object)) {
+        (false, false) => add_finalizer(shared, &object).await,
+        (false, true) => write_status(shared, statuses, &object).await,
+        (true, true) => finish(shared, statuses, &object).await,
+        (true, false) => Ok(()),
+    }
+}
+
+/// Before anything else: without it a rule could go while its taints stay.
+async fn add_finalizer(shared: &Shared, object: &NodeReadinessRule) -> Result<(), RequestError> {
+    let change = match object.meta().finalizers.as_deref() {
+        None | Some([]) => {
+            json!({ "op": "add", "path": "/metadata/finalizers", "value": [FINALIZER] })
+        }
+        Some(_) => json!({ "op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER }),
+    };
+    patch_finalizers(shared, object, change).await
+}
+
+/// Removes the finalizer of a rule that is being deleted, once every node is free of it.
+async fn finish(
+    shared: &Shared,
+    statuses: &Statuses,
+    object: &NodeReadinessRule,
+) -> Result<(), RequestError> {
+    let uid = object.uid().unwrap_or_default();
+    let nodes = shared.nodes.state();
+    let left = {
+        let mut ledger = shared.ledger();
+        let cleaned = &ledger.rule(&uid).cleaned;
+        nodes
+            .iter()
+            .filter(|node| !cleaned.contains(&node.facts.name))
+            .count()
+    };
+    if left > 0 && !shared.rules().stalled.contains(&uid) {
+        debug!(
+            rule = object.name_any(),
+            left, "nodes are still being released"
+        );
+        return Ok(());
+    }
+    let Some(index) = object
+        .finalizers()
+        .iter()
+        .position(|finalizer| finalizer == FINALIZER)
+    else {
+        return Ok(());
+    };
+    let change = json!({ "op": "remove", "path": format!("/metadata/finalizers/{index}") });
+    patch_finalizers(shared, object, change).await?;
+    statuses.remember(&uid, None);
+    info!(
+        rule = object.name_any(),
+        "rule deleted, all nodes are released"
+    );
+    Ok(())
+}
+
+async fn patch_finalizers(
+    shared: &Shared,
+    object: &NodeReadinessRule,
+    change: serde_json::Value,
+) -> Result<(), RequestError> {
+    let patch = patch(json!([
+        { "op": "test", "path": "/metadata/uid", "value": object.uid() },
+        { "op": "test", "path": "/metadata/finalizers", "value": object.meta().finalizers },
+        change,
+    ]))?;
+    let api = Api::<NodeReadinessRule>::all(shared.client.clone());
+    match patch_metadata(&api, &object.name_any(), patch).await {
+        // The watch brings what it is now.
+        Ok(_) | Err(RequestError::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the status if it says something new, at most once in an interval.
+async fn write_status(
+    shared: &Shared,
+    statuses: &Statuses,
+    object: &NodeReadinessRule,
+) -> Result<(), RequestError> {
+    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+    let last = statuses.last(&uid);
+    let waited = last
+        .as_ref()
+        .map_or(STATUS_INTERVAL, |last| last.at.elapsed());
+    if waited < STATUS_INTERVAL {
+        shared
+            .rules_due
+            .add_after(name, STATUS_INTERVAL.saturating_sub(waited));
+        return Ok(());
+    }
+    let desired = compose(shared, object, &uid);
+    let stored = object.status.as_ref();
+    let nothing_new = match &last {
+        Some(last) => {
+            status::same(&last.sent, &desired) && status::same_stored(last.stored.as_ref(), stored)
+        }
+        None => stored.is_some_and(|stored| status::same(stored, &desired)),
+    };
+    if nothing_new {
+        return Ok(());
+    }
+    let patch = patch(json!([
+        { "op": "test", "path": "/metadata/uid", "value": object.uid() },
+        { "op": "add", "path": "/status", "value": &desired },
+    ]))?;
+    let api = Api::<NodeReadinessRule>::all(shared.client.clone());
+    let (parameters, body) = (PatchParams::default(), Patch::Json::<()>(patch));
+    let at = Instant::now();
+    let answer = timely(api.patch_status(&name, &parameters, &body)).await?;
+    statuses.remember(
+        &uid,
+        Some(Last {
+            at,
+            sent: desired,
+            stored: answer.status,
+        }),
+    );
+    Ok(())
+}
+
+fn compose(shared: &Shared, object: &NodeReadinessRule, uid: &str) -> NodeReadinessRuleStatus {
+    let now = Timestamp::now();
+    let rules = shared.rules();
+    let Some(active) = rules.active.iter().find(|active| active.rule.uid == uid) else {
+        let rule = object.to_rule().err().map(|error| error.to_string());
+        let selector = || object.selector().err().map(|error| error.to_string());
+        let problem = rule.or_else(selector);
+        let problem = problem.as_deref().unwrap_or("the rule cannot be used");
+        return status::stalled(object, problem, now);
+    };
+    let nodes = shared.nodes.state();
+    let matched = nodes
+        .iter()
+        .filter(|node| active.selector.matches(&node.facts.labels))
+        .count();
+    let mut ledger = shared.ledger();
+    let entry = ledger.rule(uid);
+    status::compose(
+        object,
+        &active.rule,
+        &Matching {
+            matched,
+            nodes: &entry.nodes,
+        },
+        now,
+    )
+}
+
+fn patch(operations: serde_json::Value) -> Result<json_patch::Patch, RequestError> {
+    serde_json::from_value(operations).map_err(|error| RequestError::Other(error.to_string()))
+}

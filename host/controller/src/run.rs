@@ -1,0 +1,226 @@
+//! Starts the parts, and stops them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::NodeReadinessRule;
+use api::node::Node;
+use engine::Engine;
+use futures::TryStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, reflector};
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::connect::{ConnectError, connect};
+use crate::events::Events;
+use crate::options::Options;
+use crate::rule::Statuses;
+use crate::shared::Shared;
+use crate::{health, node, rule};
+
+/// Everything is looked at again this often, whatever the watches say.
+const RESYNC: Duration = Duration::from_secs(10 * 60);
+/// How long requests that were under way may take when the loop is told to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why the control loop ended, or never began.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No cluster.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The default policy does not load.
+    #[error("the default policy cannot be loaded: {0}")]
+    Policy(#[from] engine::LoadError),
+    /// The health address cannot be served.
+    #[error("health probes cannot be served at {address}: {error}")]
+    Health {
+        /// As given.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A part of the loop ended by itself: a defect.
+    #[error("a part of the control loop ended: {0}; please report this")]
+    Ended(String),
+}
+
+/// Watches, decides and applies until `shutdown` is ready; then finishes what is under way.
+pub async fn run(
+    options: Options,
+    engine: Engine,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let Options {
+        kubeconfig,
+        health: health_address,
+        node_workers,
+    } = options;
+    let policy = engine.default_policy()?;
+    let client = connect(kubeconfig.as_deref()).await?;
+    let mut tasks = JoinSet::new();
+    if let Some(address) = health_address {
+        let serve = health::serve(address)
+            .await
+            .map_err(|error| RunError::Health { address, error })?;
+        tasks.spawn(serve);
+    }
+    let (events, send_events) = Events::new(client.clone());
+    tasks.spawn(send_events);
+    let (nodes, node_writer) = reflector::store::<Node>();
+    let (objects, object_writer) = reflector::store::<NodeReadinessRule>();
+    let shared = Arc::new(Shared::new(client.clone(), policy, events, nodes, objects));
+    let config = watch_config(&client).await;
+    let (nodes_synced, rules_synced) = (watch::Sender::new(false), watch::Sender::new(false));
+    let synced = [nodes_synced.subscribe(), rules_synced.subscribe()];
+    tasks.spawn(watch_nodes(
+        Arc::clone(&shared),
+        node_writer,
+        config.clone(),
+        nodes_synced,
+    ));
+    tasks.spawn(watch_rules(
+        Arc::clone(&shared),
+        object_writer,
+        config,
+        rules_synced,
+    ));
+    tasks.spawn(work(Arc::clone(&shared), synced, node_workers));
+
+    tokio::pin!(shutdown);
+    let ended = tokio::select! {
+        () = &mut shutdown => None,
+        ended = tasks.join_next() => ended,
+    };
+    match ended {
+        None => {
+            info!("shutting down");
+            shared.nodes_due.close();
+            shared.rules_due.close();
+            let idle = async { tokio::join!(shared.nodes_due.idle(), shared.rules_due.idle()) };
+            if tokio::time::timeout(GRACE, idle).await.is_err() {
+                warn!("some requests were not finished in time");
+            }
+            Ok(())
+        }
+        Some(Err(error)) => Err(RunError::Ended(error.to_string())),
+        Some(Ok(())) => Err(RunError::Ended("without an error".to_owned())),
+    }
+}
+
+/// Nothing is decided before the rules and the nodes are known: a node without its rules would be
+/// let go.
+async fn work(shared: Arc<Shared>, synced: [watch::Receiver<bool>; 2], node_workers: usize) {
+    for mut synced in synced {
+        if synced.wait_for(|synced| *synced).await.is_err() {
+            return;
+        }
+    }
+    info!(
+        nodes = shared.nodes.len(),
+        rules = shared.objects.len(),
+        "caches are synced"
+    );
+    let statuses = Arc::new(rule::Statuses::default());
+    let mut workers = JoinSet::new();
+    for _ in 0..node_workers.max(1) {
+        workers.spawn(node::work(Arc::clone(&shared)));
+    }
+    workers.spawn(rule_work(Arc::clone(&shared), statuses));
+    workers.spawn(resync(shared));
+    workers.join_next().await;
+}
+
+async fn rule_work(shared: Arc<Shared>, statuses: Arc<Statuses>) {
+    rule::work(shared, statuses).await;
+}
+
+async fn resync(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(RESYNC).await;
+        shared.all_nodes_due();
+    }
+}
+
+/// A streaming list keeps memory flat, where the server has it: since 1.34 without an opt-in.
+async fn watch_config(client: &Client) -> watcher::Config {
+    let minor = match client.apiserver_version().await {
+        Ok(version) => version
+            .minor
+            .trim_end_matches('+')
+            .parse::<u32>()
+            .unwrap_or_default(),
+        Err(_) => 0,
+    };
+    if minor >= 34 {
+        watcher::Config::default().streaming_lists()
+    } else {
+        watcher::Config::default()
+    }
+}
+
+async fn watch_nodes(
+    shared: Arc<Shared>,
+    writer: reflector::store::Writer<Node>,
+    config: watcher::Config,
+    synced: watch::Sender<bool>,
+) {
+    let events = watcher::watcher(Api::<Node>::all(shared.client.clone()), config);
+    let events = reflector(writer, events).default_backoff();
+    let mut events = std::pin::pin!(events);
+    loop {
+        match events.try_next().await {
+            Ok(Some(Event::Apply(node) | Event::Delete(node))) => {
+                shared.nodes_due.add(node.facts.name.clone())
+            }
+            Ok(Some(Event::InitDone)) => {
+                // A node that went while nobody watched has no event of its own.
+                shared.all_nodes_due();
+                synced.send_replace(true);
+            }
+            Ok(Some(Event::Init | Event::InitApply(_))) => {}
+            Ok(None) => return,
+            Err(error) => warn!(
+                error = crate::connect::chain(&error),
+                "nodes cannot be watched; trying again"
+            ),
+        }
+    }
+}
+
+async fn watch_rules(
+    shared: Arc<Shared>,
+    writer: reflector::store::Writer<NodeReadinessRule>,
+    config: watcher::Config,
+    synced: watch::Sender<bool>,
+) {
+    let events = watcher::watcher(Api::<NodeReadinessRule>::all(shared.client.clone()), config);
+    let events = reflector(writer, events).default_backoff();
+    let mut events = std::pin::pin!(events);
+    loop {
+        match events.try_next().await {
+            Ok(Some(Event::Apply(rule) | Event::Delete(rule))) => {
+                shared.refresh_rules();
+                shared.rules_due.add(rule.metadata.name.unwrap_or_default());
+            }
+            Ok(Some(Event::InitDone)) => {
+                shared.refresh_rules();
+                for rule in shared.objects.state() {
+                    shared
+                        .rules_due
+                        .add(rule.metadata.name.clone().unwrap_or_default());
+                }
+                synced.send_replace(true);
+            }
+            Ok(Some(Event::Init | Event::InitApply(_))) => {}
+            Ok(None) => return,
+            Err(error) => warn!(
+                error = crate::connect::chain(&error),
+                "rules cannot be watched; trying again (is the CRD there? `host crd` prints it)"
+            ),
+        }
+    }
+}

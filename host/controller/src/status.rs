@@ -1,0 +1,313 @@
+//! A rule's status, composed from memory: true, and small at any number of nodes.
+
+use std::collections::BTreeMap;
+
+use api::NodeReadinessRule;
+use api::rule::status::{
+    Condition, ConditionResult, DryRunResults, NodeCounts, NodeEvaluation, NodeFailure,
+    NodeReadinessRuleStatus, TaintStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource;
+use planner::Timestamp;
+use planner::plan::Action;
+use planner::rule::{Enforcement, Rule, Status};
+
+use crate::ledger::{NodeEntry, Standing};
+
+/// The most nodes that are listed one by one.
+const MOST_NODES: usize = 200;
+/// The most bytes that the lists may have as JSON. The API server keeps about as much again in
+/// `managedFields`; together, with the rule itself, that stays below 128 kB.
+const MOST_BYTES: usize = 48 * 1024;
+/// The longest message of a failure, in bytes.
+const MOST_MESSAGE: usize = 256;
+
+/// The nodes of a rule.
+#[derive(Debug)]
+pub(crate) struct Matching<'a> {
+    /// How many nodes the selector matches.
+    pub(crate) matched: usize,
+    /// Those that were evaluated.
+    pub(crate) nodes: &'a BTreeMap<String, NodeEntry>,
+}
+
+/// The status of a rule that can be used.
+pub(crate) fn compose(
+    object: &NodeReadinessRule,
+    rule: &Rule,
+    matching: &Matching<'_>,
+    now: Timestamp,
+) -> NodeReadinessRuleStatus {
+    let counts = count(rule, matching);
+    let mut status = NodeReadinessRuleStatus {
+        observed_generation: object.meta().generation,
+        conditions: conditions(object, rule, &counts, now),
+        nodes: Some(counts),
+        dry_run_results: rule.dry_run.then(|| dry_run(matching)),
+        ..NodeReadinessRuleStatus::default()
+    };
+    let truncated = list(&mut status, rule, matching);
+    status.truncated = truncated.then_some(true);
+    status
+}
+
+/// The status of a rule that cannot be used.
+pub(crate) fn stalled(
+    object: &NodeReadinessRule,
+    problem: &str,
+    now: Timestamp,
+) -> NodeReadinessRuleStatus {
+    let told = [("Ready", Status::False), ("Stalled", Status::True)];
+    let told =
+        told.map(|(name, status)| condition(object, name, status, "InvalidRule", problem, now));
+    NodeReadinessRuleStatus {
+        observed_generation: object.meta().generation,
+        conditions: told.into(),
+        ..NodeReadinessRuleStatus::default()
+    }
+}
+
+/// The same but for times? A new time alone is no news.
+pub(crate) fn same(one: &NodeReadinessRuleStatus, two: &NodeReadinessRuleStatus) -> bool {
+    timeless(one) == timeless(two)
+}
+
+/// The same, where there may be none?
+pub(crate) fn same_stored(
+    one: Option<&NodeReadinessRuleStatus>,
+    two: Option<&NodeReadinessRuleStatus>,
+) -> bool {
+    one.map(timeless) == two.map(timeless)
+}
+
+fn timeless(status: &NodeReadinessRuleStatus) -> NodeReadinessRuleStatus {
+    let mut status = status.clone();
+    let never = Time(Timestamp::UNIX_EPOCH);
+    status
+        .conditions
+        .iter_mut()
+        .for_each(|condition| condition.last_transition_time = never.clone());
+    status
+        .failed_nodes
+        .iter_mut()
+        .for_each(|node| node.last_evaluation_time = never.clone());
+    status
+        .node_evaluations
+        .iter_mut()
+        .for_each(|node| node.last_evaluation_time = never.clone());
+    status
+}
+
+fn count(rule: &Rule, matching: &Matching<'_>) -> NodeCounts {
+    let nodes = matching.nodes;
+    let number =
+        |is: &dyn Fn(&NodeEntry) -> bool| to_i32(nodes.values().filter(|node| is(node)).count());
+    let bootstrap = rule.enforcement == Enforcement::BootstrapOnly;
+    NodeCounts {
+        matched: to_i32(matching.matched),
+        held: number(&|node| node.present),
+        released: number(&|node| !node.present),
+        completed: number(&|node| node.standing == Standing::Completed).filter(|_| bootstrap),
+        failed: number(&|node| node.failure.is_some()),
+        pending: to_i32(matching.matched.saturating_sub(nodes.len())),
+        conflicting: number(&|node| node.standing == Standing::Conflicting),
+    }
+}
+
+fn to_i32(number: usize) -> Option<i32> {
+    i32::try_from(number).ok()
+}
+
+fn conditions(
+    object: &NodeReadinessRule,
+    rule: &Rule,
+    counts: &NodeCounts,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let [failed, pending, conflicting] =
+        [counts.failed, counts.pending, counts.conflicting].map(Option::unwrap_or_default);
+    let tell = |name, status, reason, message: String| {
+        condition(object, name, status, reason, &message, now)
+    };
+    let ready = if failed > 0 {
+        tell(
+            "Ready",
+            Status::False,
+            "NodesFailed",
+            format!("{failed} nodes could not be evaluated or changed"),
+        )
+    } else if pending > 0 {
+        tell(
+            "Ready",
+            Status::False,
+            "NodesPending",
+            format!("{pending} nodes were not evaluated yet"),
+        )
+    } else if rule.dry_run {
+        tell(
+            "Ready",
+            Status::True,
+            "DryRun",
+            "every node was evaluated, and none is changed".to_owned(),
+        )
+    } else {
+        tell(
+            "Ready",
+            Status::True,
+            "Enforced",
+            "every node is as the rule wants it".to_owned(),
+        )
+    };
+    let conflict = if conflicting > 0 {
+        let message = format!("an older rule decides about the same taint on {conflicting} nodes");
+        tell("Conflict", Status::True, "OlderRuleDecides", message)
+    } else {
+        tell("Conflict", Status::False, "NoConflict", String::new())
+    };
+    vec![
+        ready,
+        conflict,
+        tell("Stalled", Status::False, "Usable", String::new()),
+    ]
+}
+
+/// A condition whose transition time is kept while its status stays.
+fn condition(
+    object: &NodeReadinessRule,
+    name: &str,
+    status: Status,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> Condition {
+    let before = object.status.iter().flat_map(|status| &status.conditions);
+    let before = before
+        .filter(|condition| condition.r#type == name)
+        .find(|condition| condition.status == status);
+    Condition {
+        r#type: name.to_owned(),
+        status,
+        observed_generation: object.meta().generation,
+        last_transition_time: before.map_or(Time(now), |condition| {
+            condition.last_transition_time.clone()
+        }),
+        reason: reason.to_owned(),
+        message: clip(message, 1024),
+    }
+}
+
+fn dry_run(matching: &Matching<'_>) -> DryRunResults {
+    let nodes = matching.nodes;
+    let would = |action| {
+        nodes
+            .values()
+            .filter(|node| node.standing == Standing::DryRun(action))
+            .count()
+    };
+    let (add, remove) = (would(Action::AddTaint), would(Action::RemoveTaint));
+    let risky = nodes.values().filter(|node| node.lacks_condition).count();
+    let parts = [
+        (add, format!("would add {add} taints")),
+        (remove, format!("would remove {remove} taints")),
+        (risky, format!("{risky} nodes have missing conditions")),
+    ];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(_, text)| text)
+        .collect();
+    DryRunResults {
+        affected_nodes: to_i32(matching.matched),
+        taints_to_add: to_i32(add),
+        taints_to_remove: to_i32(remove),
+        risky_operations: to_i32(risky),
+        summary: if parts.is_empty() {
+            "No changes needed".to_owned()
+        } else {
+            parts.join(", ")
+        },
+    }
+}
+
+/// Fills the lists: failed nodes first, then held ones, then the latest. Says whether some are left out.
+fn list(status: &mut NodeReadinessRuleStatus, rule: &Rule, matching: &Matching<'_>) -> bool {
+    let mut order: Vec<(&String, &NodeEntry)> = matching.nodes.iter().collect();
+    order.sort_by_key(|(name, node)| {
+        (
+            node.failure.is_none(),
+            !node.present,
+            std::cmp::Reverse(node.since),
+            (*name).clone(),
+        )
+    });
+    let mut bytes = 0;
+    let mut listed: Vec<(&String, &NodeEntry)> = Vec::new();
+    for (name, node) in &order {
+        bytes += size(name, rule, node);
+        if listed.len() == MOST_NODES || (bytes > MOST_BYTES && !listed.is_empty()) {
+            break;
+        }
+        listed.push((name, node));
+    }
+    listed.sort_by_key(|(name, _)| *name);
+    for (name, node) in &listed {
+        status.node_evaluations.push(evaluation(name, rule, node));
+        match &node.failure {
+            Some(failure) => status.failed_nodes.push(NodeFailure {
+                node_name: (*name).clone(),
+                reason: Some("EvaluationError".to_owned()),
+                message: Some(clip(failure, MOST_MESSAGE)),
+                last_evaluation_time: Time(node.since),
+            }),
+            None => status.applied_nodes.push((*name).clone()),
+        }
+    }
+    listed.len() < order.len()
+}
+
+fn evaluation(name: &str, rule: &Rule, node: &NodeEntry) -> NodeEvaluation {
+    let results = rule
+        .requirements
+        .iter()
+        .zip(&node.current)
+        .map(|(requirement, current)| ConditionResult {
+            r#type: requirement.condition.clone(),
+            current_status: *current,
+            required_status: requirement.required,
+            default_status: Some(requirement.fallback.unwrap_or(Status::Unknown)),
+        });
+    NodeEvaluation {
+        node_name: name.to_owned(),
+        condition_results: results.collect(),
+        taint_status: if node.present {
+            TaintStatus::Present
+        } else {
+            TaintStatus::Absent
+        },
+        last_evaluation_time: Time(node.since),
+    }
+}
+
+/// About how many bytes of JSON a node takes in all lists: the words of the format, and the names.
+fn size(name: &str, rule: &Rule, node: &NodeEntry) -> usize {
+    let conditions: usize = rule
+        .requirements
+        .iter()
+        .map(|requirement| requirement.condition.len() + 90)
+        .sum();
+    let failure = node
+        .failure
+        .as_ref()
+        .map_or(0, |failure| failure.len().min(MOST_MESSAGE) + 120);
+    2 * name.len() + 120 + conditions + failure
+}
+
+fn clip(text: &str, bytes: usize) -> String {
+    let end = (0..=bytes.min(text.len()))
+        .rev()
+        .find(|&end| text.is_char_boundary(end));
+    text.get(..end.unwrap_or_default())
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -1,0 +1,119 @@
+//! The program under test.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Path of a binary to test instead of the one that is built here.
+const VARIABLE: &str = "HOST_BINARY";
+
+/// What a run of the program left behind.
+#[derive(Debug)]
+pub struct Output {
+    /// Its exit status.
+    pub status: i32,
+    /// The result.
+    pub stdout: String,
+    /// Everything else.
+    pub stderr: String,
+}
+
+/// The folder that the workspace is in.
+pub fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// Runs the program. Nothing of the caller's own cluster configuration reaches it.
+pub fn host<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Output> {
+    host_with(arguments, "", &[])
+}
+
+/// Runs the program with this on its standard input and these variables set.
+pub fn host_with<S: AsRef<OsStr>>(
+    arguments: impl IntoIterator<Item = S>,
+    input: &str,
+    variables: &[(&str, &str)],
+) -> Result<Output> {
+    let mut child = command()?
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("no standard input")?;
+    let output = std::thread::scope(|scope| {
+        // A program that does not read its input closes it: no failure of the test.
+        scope.spawn(move || stdin.write_all(input.as_bytes()));
+        child.wait_with_output()
+    })?;
+    Ok(Output {
+        status: output
+            .status
+            .code()
+            .context("the program was ended by a signal")?,
+        stdout: String::from_utf8(output.stdout)?,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
+/// A command of the program, to be completed.
+pub fn command() -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    for name in ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    Ok(command)
+}
+
+/// Path of the program. It is built once in a test process, as the test itself was built.
+pub fn binary() -> Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match BINARY.get_or_init(|| find().map_err(|error| format!("{error:#}"))) {
+        Ok(path) => Ok(path),
+        Err(error) => bail!("{error}"),
+    }
+}
+
+fn find() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(VARIABLE) {
+        let path = PathBuf::from(path);
+        ensure!(
+            path.is_file(),
+            "{VARIABLE} names {}, which is no file",
+            path.display()
+        );
+        return Ok(path);
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "host",
+            "--message-format=json-render-diagnostics",
+        ])
+        .arg("--manifest-path")
+        .arg(workspace().join("Cargo.toml"));
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let output = cargo
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo cannot be started")?;
+    ensure!(output.status.success(), "cargo could not build the program");
+    let messages = String::from_utf8(output.stdout)?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "host")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .context("cargo built the program and did not say where")
+}
