@@ -1,0 +1,166 @@
+//! `host run` as a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, bail, ensure};
+use control_plane::{Lifetime, Process, command};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait;
+
+/// A running host. Dropping it ends it.
+pub struct Host {
+    process: Process,
+    log: PathBuf,
+}
+
+impl Host {
+    /// Starts it and waits until its caches are synced.
+    ///
+    /// # Errors
+    /// It ended, or did not get that far; with the end of its log.
+    pub async fn start(kubeconfig: &Path, log: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut host = Self::spawn(kubeconfig, log, Lifetime::OfThisProcess, arguments)?;
+        host.until_logged("caches are synced").await?;
+        Ok(host)
+    }
+
+    /// Starts it, and waits for nothing.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn spawn(
+        kubeconfig: &Path,
+        log: &Path,
+        lifetime: Lifetime,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let mut command = command(host_program()?, lifetime);
+        command.arg("run").arg("--kubeconfig").arg(kubeconfig);
+        // No health port, so that many run side by side; arguments may say otherwise.
+        command
+            .args(["--health-probe-bind-address", "0"])
+            .args(arguments);
+        let process = Process::spawn("host run", command, log)?;
+        Ok(Self {
+            process,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Waits for a line of its log.
+    ///
+    /// # Errors
+    /// It ended, or the line did not come within a minute.
+    pub async fn until_logged(&mut self, text: &str) -> anyhow::Result<()> {
+        let (process, log) = (&mut self.process, &self.log);
+        wait::until_true(&format!("the host logs {text:?}"), || {
+            let ended = process.exit_status();
+            let tail = process.log_tail();
+            async move {
+                if let Some(status) = ended? {
+                    bail!("host run ended ({status}):\n{tail}");
+                }
+                Ok(std::fs::read_to_string(log)?.contains(text))
+            }
+        })
+        .await
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What it logged.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(&self.log)?)
+    }
+
+    /// Ends it at once, wherever it is.
+    ///
+    /// # Errors
+    /// It is gone already.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.signal(Signal::KILL)?;
+        self.ended().await.map(drop)
+    }
+
+    /// Asks it to end, and waits until it did.
+    ///
+    /// # Errors
+    /// It is gone already, does not end, or ends with another status than 0.
+    pub async fn terminate(mut self) -> anyhow::Result<()> {
+        self.signal(Signal::TERM)?;
+        let status = self.ended().await?;
+        ensure!(
+            status.success(),
+            "host run ended with {status} after SIGTERM:\n{}",
+            self.process.log_tail()
+        );
+        Ok(())
+    }
+
+    /// Leaves it running after this process.
+    pub fn leave_running(self) -> u32 {
+        self.process.leave_running()
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("host run has no process id")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    async fn ended(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+        let process = &mut self.process;
+        wait::until("host run ends", || {
+            let status = process.exit_status();
+            async move { Ok(status?.ok_or_else(|| "it runs".to_owned())) }
+        })
+        .await
+    }
+}
+
+/// The `host` binary beside the running test or program, built if it is older than its sources:
+/// cargo knows.
+///
+/// # Errors
+/// It cannot be built.
+pub fn host_program() -> anyhow::Result<&'static Path> {
+    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    program
+        .as_deref()
+        .map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn build() -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    // target/PROFILE/NAME, or target/PROFILE/deps/NAME for a test.
+    let release = this.components().any(|part| part.as_os_str() == "release");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build
+        .args(["build", "--quiet", "--package", "host"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    if release {
+        build.arg("--release");
+    }
+    ensure!(
+        build.status().context("cargo cannot be started")?.success(),
+        "host cannot be built"
+    );
+    let profile = if release { "release" } else { "debug" };
+    let folder = this.ancestors().find(|folder| folder.ends_with(profile));
+    Ok(folder
+        .context("the target folder was not found")?
+        .join("host"))
+}

@@ -1,0 +1,11 @@
+//! A real API server with our CRD, a running host, and the few things that tests, the demo and the
+//! benchmark do with them.
+
+mod cluster;
+mod host;
+pub mod proxy;
+pub mod scale;
+pub mod wait;
+
+pub use cluster::{Cluster, GUIDE_TAINT, NodeSpec, worker};
+pub use host::{Host, host_program};

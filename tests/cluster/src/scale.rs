@@ -1,0 +1,245 @@
+//! Load for the scale benchmark, and what the API server says of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{
+    Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::{Cluster, GUIDE_TAINT};
+
+const CONDITION: &str = "example.com/AgentReady";
+
+/// The images of a node, as a kubelet lists them: about 200 bytes each.
+pub fn images(count: usize) -> Value {
+    let image = |number: usize| {
+        let name = format!("registry.example.com/team/component-{number}");
+        json!({ "names": [format!("{name}@sha256:{number:064x}"), format!("{name}:v1.2.{number}")], "sizeBytes": 90_000_000 })
+    };
+    (0..count).map(image).collect()
+}
+
+/// A worker whose agent is not ready.
+pub fn node_json(name: &str, images: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": { "name": name, "labels": { "node-role.kubernetes.io/worker": "", "kubernetes.io/hostname": name } },
+        "status": { "images": images, "conditions": [
+            { "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status" },
+            { "type": CONDITION, "status": "False", "reason": "Starting" },
+        ]},
+    })
+}
+
+fn flip(status: &str) -> Patch<Value> {
+    let condition = json!({ "type": CONDITION, "status": status, "reason": "Reported", "lastTransitionTime": Timestamp::now() });
+    Patch::Strategic(json!({ "status": { "conditions": [condition] } }))
+}
+
+/// Sets every node's condition to True, by so many workers. When each was written.
+///
+/// # Errors
+/// What the API server says.
+pub async fn flip_all(
+    cluster: &Cluster,
+    names: &[String],
+    workers: usize,
+) -> anyhow::Result<HashMap<String, Instant>> {
+    let nodes = cluster.nodes();
+    let write = |name: String| {
+        let nodes = nodes.clone();
+        async move {
+            nodes
+                .patch_status(&name, &PatchParams::default(), &flip("True"))
+                .await?;
+            anyhow::Ok((name, Instant::now()))
+        }
+    };
+    futures::stream::iter(names.iter().cloned().map(write))
+        .buffer_unordered(workers)
+        .try_collect()
+        .await
+}
+
+/// Watches until no node carries the guide's taint. When each was seen without it first.
+///
+/// # Errors
+/// The watch cannot be started.
+pub async fn until_untainted(
+    cluster: &Cluster,
+    count: usize,
+) -> anyhow::Result<JoinHandle<anyhow::Result<HashMap<String, Instant>>>> {
+    let nodes = cluster.nodes();
+    let version = nodes
+        .list_metadata(&Default::default())
+        .await?
+        .metadata
+        .resource_version;
+    let version = version.context("a list has a version")?;
+    let events = nodes.watch(&WatchParams::default(), &version).await?;
+    Ok(tokio::spawn(async move {
+        let mut events = std::pin::pin!(events);
+        let mut released = HashMap::new();
+        while released.len() < count {
+            let event = events.try_next().await?.context("the watch ended early")?;
+            if let WatchEvent::Modified(node) = event
+                && !node
+                    .spec
+                    .iter()
+                    .flat_map(|spec| spec.taints.iter().flatten())
+                    .any(|taint| taint.key == GUIDE_TAINT)
+            {
+                released.entry(node.name_any()).or_insert_with(Instant::now);
+            }
+        }
+        Ok(released)
+    }))
+}
+
+/// The same number of writes by a client that decides nothing: per node one status patch, one JSON
+/// patch of taints and annotations with its tests, and one event per rule.
+///
+/// # Errors
+/// What the API server says.
+pub async fn floor(
+    cluster: &Cluster,
+    names: &Arc<Vec<String>>,
+    rules: usize,
+    workers: usize,
+) -> anyhow::Result<Duration> {
+    let nodes = cluster.nodes();
+    let all = nodes.list(&Default::default()).await?;
+    let started = Instant::now();
+    let write = |node: Node| {
+        let (nodes, client) = (nodes.clone(), cluster.client.clone());
+        async move {
+            let name = node.name_any();
+            nodes
+                .patch_status(&name, &PatchParams::default(), &flip("False"))
+                .await?;
+            let taints = node
+                .spec
+                .iter()
+                .flat_map(|spec| spec.taints.iter().flatten());
+            let taints: Vec<_> = taints.map(|taint| json!(taint)).collect();
+            let after = taints
+                .iter()
+                .cloned()
+                .chain([json!({ "key": GUIDE_TAINT, "effect": "NoSchedule" })]);
+            let (old, after): (Value, Vec<Value>) = (
+                if taints.is_empty() {
+                    Value::Null
+                } else {
+                    json!(taints)
+                },
+                after.collect(),
+            );
+            let patch: json_patch::Patch = serde_json::from_value(json!([
+                { "op": "test", "path": "/metadata/uid", "value": node.uid() },
+                { "op": "test", "path": "/spec/taints", "value": old },
+                { "op": "add", "path": "/spec/taints", "value": after },
+            ]))?;
+            nodes
+                .patch_metadata(&name, &PatchParams::default(), &Patch::Json::<()>(patch))
+                .await?;
+            for rule in 0..rules {
+                event(&client, &name, rule).await?;
+            }
+            anyhow::Ok(())
+        }
+    };
+    anyhow::ensure!(
+        all.items.len() == names.len(),
+        "the cluster has other nodes too"
+    );
+    futures::stream::iter(all.items.into_iter().map(write))
+        .buffer_unordered(workers)
+        .try_collect::<()>()
+        .await?;
+    Ok(started.elapsed())
+}
+
+async fn event(client: &Client, node: &str, rule: usize) -> anyhow::Result<()> {
+    let resource = ApiResource::erase::<k8s_openapi::api::events::v1::Event>(&());
+    let events = Api::<DynamicObject>::namespaced_with(client.clone(), "default", &resource);
+    let event = json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event",
+        "metadata": { "name": format!("{node}.floor-{rule}"), "namespace": "default" },
+        "eventTime": Timestamp::now().to_string(), "type": "Normal", "reason": "TaintAdded", "action": "AddTaint",
+        "note": "Taint added", "regarding": { "apiVersion": "v1", "kind": "Node", "name": node },
+        "reportingController": "plain-client", "reportingInstance": "plain-client",
+    });
+    events
+        .create(&PostParams::default(), &serde_json::from_value(event)?)
+        .await?;
+    Ok(())
+}
+
+/// Counts writes by what the API server itself counted.
+pub struct Counter {
+    client: Client,
+}
+
+impl Counter {
+    /// Of this cluster.
+    pub fn new(cluster: &Cluster) -> Self {
+        Self {
+            client: cluster.client.clone(),
+        }
+    }
+
+    /// By kind: `PATCH nodes`, `PATCH nodes refused`, `PATCH nodereadinessrules/status`, `POST events`.
+    ///
+    /// # Errors
+    /// The metrics cannot be read.
+    pub async fn read(&self) -> anyhow::Result<HashMap<String, u64>> {
+        let text = self
+            .client
+            .request_text(http::Request::get("/metrics").body(vec![])?)
+            .await?;
+        let mut counts = HashMap::new();
+        for line in text
+            .lines()
+            .filter_map(|line| line.strip_prefix("apiserver_request_total{"))
+        {
+            let (labels, value) = line.rsplit_once("} ").context("not a metric")?;
+            let label = |name: &str| {
+                let found = labels
+                    .split(',')
+                    .find_map(|label| label.strip_prefix(name)?.strip_prefix("=\""));
+                found.unwrap_or_default().trim_end_matches('"').to_owned()
+            };
+            let (verb, resource, part) = (label("verb"), label("resource"), label("subresource"));
+            let part = if part.is_empty() {
+                part
+            } else {
+                format!("/{part}")
+            };
+            let refused = if label("code").starts_with('2') {
+                ""
+            } else {
+                " refused"
+            };
+            let count: f64 = value.parse()?;
+            *counts
+                .entry(format!("{verb} {resource}{part}{refused}"))
+                .or_default() += count as u64;
+        }
+        Ok(counts)
+    }
+}
+
+/// The value below which so many percent of the sorted values lie.
+pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).copied().unwrap_or_default()
+}

@@ -1,0 +1,290 @@
+//! What others do at the same time: every interleaving here is provoked, not hoped for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use cluster_tests::proxy::{Fault, Proxy};
+use cluster_tests::{Cluster, GUIDE_TAINT, Host, wait, worker};
+use http::StatusCode;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::sync::Notify;
+
+const RULE: &str = "
+apiVersion: readiness.node.x-k8s.io/v1alpha1
+kind: NodeReadinessRule
+metadata: {name: agent}
+spec:
+  conditions: [{type: example.com/AgentReady, requiredStatus: 'True'}]
+  taint: {key: readiness.k8s.io/security-agent-ready, effect: NoSchedule, value: pending}
+  enforcementMode: continuous
+  nodeSelector: {matchLabels: {node-role.kubernetes.io/worker: ''}}
+";
+
+fn is_node_patch(method: &str, path: &str) -> bool {
+    method == "PATCH" && path.starts_with("/api/v1/nodes/")
+}
+
+/// Another controller adds its taint after our read and before our write arrives.
+#[tokio::test]
+async fn compat_030_a_taint_added_between_our_read_and_our_write_survives() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let first = Arc::new(AtomicBool::new(true));
+    let nodes = cluster.nodes();
+    let hook = move |method: String, path: String| -> futures::future::BoxFuture<'static, Fault> {
+        let (nodes, first) = (nodes.clone(), Arc::clone(&first));
+        Box::pin(async move {
+            if is_node_patch(&method, &path) && first.swap(false, Ordering::SeqCst) {
+                add_foreign_taint(&nodes).await;
+            }
+            Fault::Pass
+        })
+    };
+    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
+        .await
+        .unwrap();
+    let folder = cluster.plane.folder();
+    let kubeconfig = proxy.kubeconfig(folder).unwrap();
+    let host = Host::start(&kubeconfig, &folder.join("host.log"), &[])
+        .await
+        .unwrap();
+    cluster.apply(RULE).unwrap();
+    let node = cluster
+        .until_tainted("node-1", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    let taints = node.spec.unwrap().taints.unwrap();
+    let foreign = taints
+        .iter()
+        .find(|taint| taint.key == "example.com/other")
+        .expect("it was lost");
+    assert_eq!(
+        (foreign.value.as_deref(), foreign.effect.as_str()),
+        (Some("theirs"), "NoExecute")
+    );
+    let patches = proxy
+        .passed()
+        .into_iter()
+        .filter(|request| is_node_patch(&request.method, &request.path));
+    let answers: Vec<u16> = patches.map(|request| request.status).collect();
+    assert_eq!(
+        answers,
+        [422, 200],
+        "the first patch tests what is no longer so"
+    );
+    host.terminate().await.unwrap();
+}
+
+async fn add_foreign_taint(nodes: &Api<Node>) {
+    let taint = json!({ "key": "example.com/other", "value": "theirs", "effect": "NoExecute" });
+    let node = nodes.get("node-1").await.unwrap();
+    let mut taints = node
+        .spec
+        .unwrap()
+        .taints
+        .map_or(json!([]), |taints| json!(taints));
+    taints.as_array_mut().unwrap().push(taint);
+    let patch = Patch::Merge(json!({ "spec": { "taints": taints } }));
+    nodes
+        .patch("node-1", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+}
+
+/// The node is deleted and one of the same name created after our read: the new one must not get what
+/// was decided for the old one.
+#[tokio::test]
+async fn a_new_node_of_the_same_name_is_not_patched_for_the_old_one() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let first = Arc::new(AtomicBool::new(true));
+    let nodes = cluster.nodes();
+    let hook = move |method: String, path: String| -> futures::future::BoxFuture<'static, Fault> {
+        let (nodes, first) = (nodes.clone(), Arc::clone(&first));
+        Box::pin(async move {
+            if is_node_patch(&method, &path) && first.swap(false, Ordering::SeqCst) {
+                nodes.delete("node-1", &Default::default()).await.unwrap();
+                let new: Node =
+                    serde_json::from_value(json!({ "metadata": { "name": "node-1" } })).unwrap();
+                nodes.create(&Default::default(), &new).await.unwrap();
+            }
+            Fault::Pass
+        })
+    };
+    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
+        .await
+        .unwrap();
+    let folder = cluster.plane.folder();
+    let kubeconfig = proxy.kubeconfig(folder).unwrap();
+    let _host = Host::start(&kubeconfig, &folder.join("host.log"), &[])
+        .await
+        .unwrap();
+    cluster.apply(RULE).unwrap();
+    // The new node is no worker: the rule has nothing to do with it.
+    cluster
+        .until_status("agent", "no node matches", |status| {
+            status.nodes.is_some_and(|nodes| nodes.matched == Some(0))
+        })
+        .await
+        .unwrap();
+    wait::until_true("the patch was refused", || async {
+        Ok(proxy
+            .passed()
+            .iter()
+            .any(|request| is_node_patch(&request.method, &request.path) && request.status == 422))
+    })
+    .await
+    .unwrap();
+    assert_eq!(cluster.readiness_taints("node-1").await.unwrap(), [""; 0]);
+}
+
+/// The rules are late: until they are known, no node is let go and none is held.
+#[tokio::test]
+async fn nrc_253_nothing_is_decided_before_the_rules_are_known() {
+    let cluster = Cluster::start().await.unwrap();
+    // Held by a rule that an earlier host enforced: without its rule it would be released.
+    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let folder = cluster.plane.folder();
+    let host = Host::start(&cluster.kubeconfig(), &folder.join("first.log"), &[])
+        .await
+        .unwrap();
+    cluster.apply(RULE).unwrap();
+    cluster
+        .until_tainted("node-1", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    host.terminate().await.unwrap();
+    cluster.create_node(&worker("node-2", false)).await.unwrap();
+
+    let (release, asked) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (wait_for, tell) = (Arc::clone(&release), Arc::clone(&asked));
+    let hook = move |_: String, path: String| -> futures::future::BoxFuture<'static, Fault> {
+        let (release, asked) = (Arc::clone(&wait_for), Arc::clone(&tell));
+        Box::pin(async move {
+            if path.contains("nodereadinessrules") {
+                asked.notify_one();
+                release.notified().await;
+                release.notify_one(); // the next request passes as well
+            }
+            Fault::Pass
+        })
+    };
+    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
+        .await
+        .unwrap();
+    let kubeconfig = proxy.kubeconfig(folder).unwrap();
+    let log = folder.join("second.log");
+    let mut host = Host::spawn(
+        &kubeconfig,
+        &log,
+        control_plane::Lifetime::OfThisProcess,
+        &[],
+    )
+    .unwrap();
+    asked.notified().await;
+    wait::until_true("the nodes are listed", || async {
+        Ok(proxy.count("GET", "/api/v1/nodes") > 0)
+    })
+    .await
+    .unwrap();
+    // Something that the host hears of, and must not act on.
+    cluster
+        .set_condition("node-1", "example.com/AgentReady", "False")
+        .await
+        .unwrap();
+    assert_eq!(proxy.count("PATCH", "/"), 0);
+    release.notify_one();
+    host.until_logged("caches are synced").await.unwrap();
+    cluster
+        .until_tainted("node-2", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    let touched = proxy
+        .passed()
+        .into_iter()
+        .filter(|request| is_node_patch(&request.method, &request.path));
+    assert!(
+        touched
+            .into_iter()
+            .all(|request| request.path.contains("node-2")),
+        "node-1 needed nothing"
+    );
+}
+
+/// The API server refuses some writes: they are tried again, and nothing is lost or done twice.
+#[tokio::test]
+async fn compat_028_a_patch_that_fails_is_tried_again_and_the_other_nodes_do_not_wait() {
+    let cluster = Cluster::start().await.unwrap();
+    for name in ["node-1", "node-2", "node-3"] {
+        cluster.create_node(&worker(name, false)).await.unwrap();
+    }
+    let refused = Arc::new(AtomicUsize::new(0));
+    let (counted, healed) = (Arc::clone(&refused), Arc::new(AtomicBool::new(false)));
+    let heals = Arc::clone(&healed);
+    let hook = move |method: String, path: String| -> futures::future::BoxFuture<'static, Fault> {
+        let (refused, healed) = (Arc::clone(&counted), Arc::clone(&heals));
+        Box::pin(async move {
+            if is_node_patch(&method, &path)
+                && path.contains("node-1")
+                && !healed.load(Ordering::SeqCst)
+            {
+                refused.fetch_add(1, Ordering::SeqCst);
+                return Fault::Refuse(StatusCode::INTERNAL_SERVER_ERROR);
+            }
+            Fault::Pass
+        })
+    };
+    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
+        .await
+        .unwrap();
+    let folder = cluster.plane.folder();
+    let kubeconfig = proxy.kubeconfig(folder).unwrap();
+    let _host = Host::start(&kubeconfig, &folder.join("host.log"), &[])
+        .await
+        .unwrap();
+    cluster.apply(RULE).unwrap();
+    cluster
+        .until_tainted("node-2", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    cluster
+        .until_tainted("node-3", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    let failing = cluster
+        .until_status("agent", "node-1 failed", |status| {
+            status.failed_nodes.len() == 1
+        })
+        .await
+        .unwrap();
+    let status = failing.status.unwrap();
+    let failure = &status.failed_nodes[0];
+    assert_eq!(
+        (failure.node_name.as_str(), failure.reason.as_deref()),
+        ("node-1", Some("EvaluationError"))
+    );
+    assert!(
+        failure
+            .message
+            .as_deref()
+            .unwrap()
+            .starts_with("failed to add taint: "),
+        "{failure:?}"
+    );
+    assert!(!status.applied_nodes.contains(&"node-1".to_owned()));
+    assert!(cluster.readiness_taints("node-1").await.unwrap().is_empty());
+    healed.store(true, Ordering::SeqCst);
+    cluster
+        .until_tainted("node-1", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    cluster
+        .until_status("agent", "nothing fails", |status| {
+            status.failed_nodes.is_empty()
+        })
+        .await
+        .unwrap();
+    assert!(refused.load(Ordering::SeqCst) > 0);
+}

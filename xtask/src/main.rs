@@ -1,0 +1,69 @@
+//! `cargo xtask`: demo, test, codegen and benchmarks, each one command on a fresh machine.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people"
+)]
+
+mod bench;
+mod codegen;
+mod setup;
+mod steps;
+mod test;
+mod walls;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The commands of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Tell the security agent guide live on a real API server. Builds what is missing first: 10 to
+    /// 25 minutes on a fresh machine, under a minute from then on.
+    Demo {
+        /// Leave it running, and print how to use kubectl on it.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Run all tests: format, lints, walls, generated files, unit, property, CLI and cluster tests.
+    Test,
+    /// Write the generated files.
+    Codegen {
+        /// Write nothing; fail if a file is not as it would be written.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check that no crate depends on what it must not know.
+    Walls,
+    /// Measure.
+    Bench {
+        #[command(subcommand)]
+        what: bench::Bench,
+    },
+}
+
+fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let done = match command {
+        Command::Demo { keep } => steps::demo(keep),
+        Command::Test => test::run(),
+        Command::Codegen { check } => codegen::run(check),
+        Command::Walls => walls::check(),
+        Command::Bench { what } => bench::run(&what),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

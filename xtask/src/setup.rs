@@ -1,0 +1,55 @@
+//! What a fresh machine lacks.
+
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::steps::{cargo, root, step};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Policies are compiled for it. `rust-toolchain.toml` names it, but rustup does not always follow.
+pub(crate) fn wasm_target() -> anyhow::Result<()> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(root())
+        .output()
+        .context("rustc cannot be started")?;
+    let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() && std::path::Path::new(&folder).is_dir() {
+        return Ok(());
+    }
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", TARGET]).current_dir(root());
+    if let Err(error) = step("install the wasm target", &mut rustup) {
+        bail!(
+            "{error:#}; install the Rust target {TARGET}, by `rustup target add {TARGET}` or your system's packages"
+        );
+    }
+    Ok(())
+}
+
+/// wasm-tools makes components of what cargo builds, as authors of policies do. Built once, outside
+/// of the target folder, so that a second clone has it.
+pub(crate) fn wasm_tools() -> anyhow::Result<std::path::PathBuf> {
+    const VERSION: &str = "1.258.0";
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+    let cache =
+        cache.or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let folder = cache.context("neither XDG_CACHE_HOME nor HOME is set")?;
+    let folder = folder
+        .join("node-readiness-host")
+        .join(format!("wasm-tools-{VERSION}"));
+    if !folder.join("bin/wasm-tools").is_file() {
+        let mut install = cargo(&["install", "wasm-tools", "--version", VERSION, "--locked"]);
+        install.args([
+            "--no-default-features",
+            "--features",
+            "component,validate,print",
+        ]);
+        install.arg("--root").arg(&folder);
+        step("install wasm-tools", &mut install)?;
+    }
+    Ok(folder.join("bin"))
+}
