@@ -1,9 +1,11 @@
 //! Measurements: release builds, figures with ratios from one run, never a pass or a fail.
 
+use std::process::Command;
+
 use clap::Subcommand;
 
 use crate::setup;
-use crate::steps::{cargo, step};
+use crate::steps::{build, program, step};
 
 /// What to measure.
 #[derive(Subcommand)]
@@ -29,33 +31,14 @@ pub(crate) enum Bench {
 /// Builds and runs a benchmark.
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     setup::wasm_target()?;
+    step("build", &mut build(true))?;
     match bench {
         Bench::Engine { arguments } => {
-            let mut command = cargo(&[
-                "run",
-                "--release",
-                "--package",
-                "engine",
-                "--example",
-                "engine-bench",
-                "--",
-            ]);
+            let mut command = Command::new(program("examples/engine-bench", true));
             step("bench engine", command.args(arguments))
         }
         Bench::Scale { nodes, arguments } => {
-            step(
-                "build the host",
-                &mut cargo(&["build", "--release", "--package", "host"]),
-            )?;
-            let mut command = cargo(&[
-                "run",
-                "--release",
-                "--package",
-                "cluster-tests",
-                "--bin",
-                "scale",
-                "--",
-            ]);
+            let mut command = Command::new(program("scale", true));
             command.arg("--nodes").arg(nodes.to_string());
             step("bench scale", command.args(arguments))
         }

@@ -20,6 +20,25 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Builds every program. Always of the whole workspace: with the same features everywhere there is
+/// one copy of each dependency to compile, and wasmtime is a large one.
+pub(crate) fn build(release: bool) -> Command {
+    let mut build = cargo(&["build", "--workspace", "--bins", "--examples"]);
+    if release {
+        build.arg("--release");
+    }
+    build
+}
+
+/// Where a program of the workspace is built.
+pub(crate) fn program(name: &str, release: bool) -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target
+        .join(if release { "release" } else { "debug" })
+        .join(name)
+}
+
 /// Runs a step with its output where the user sees it, and says how long it took.
 pub(crate) fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
     println!("== {what}");
@@ -38,23 +57,9 @@ pub(crate) fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
 /// The first README command.
 pub(crate) fn demo(keep: bool) -> anyhow::Result<()> {
     setup::wasm_target()?;
-    step(
-        "build the host",
-        &mut cargo(&["build", "--package", "host"]),
-    )?;
-    step(
-        "build the demo",
-        &mut cargo(&["build", "--package", "cluster-tests", "--bin", "demo"]),
-    )?;
-    let mut demo = cargo(&[
-        "run",
-        "--quiet",
-        "--package",
-        "cluster-tests",
-        "--bin",
-        "demo",
-        "--",
-    ]);
+    step("build", &mut build(false))?;
+    let mut demo = Command::new(program("demo", false));
+    demo.current_dir(root());
     if keep {
         demo.arg("--keep");
     }

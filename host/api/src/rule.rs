@@ -131,6 +131,7 @@ pub struct NodeReadinessRuleSpec {
     /// Choose labels under `node-restriction.kubernetes.io/` where a kubelet must not be able to
     /// take its own node out of the rule. Cannot be changed later.
     #[x_kube(merge_strategy = MapMerge::Atomic)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("nodeSelector is immutable"))]
     pub node_selector: LabelSelector,
 
     /// If true, no node is changed: the status says what the rule would do.
@@ -165,13 +166,13 @@ pub struct ConditionRequirement {
     validation = Rule::new("self.key.startsWith('readiness.k8s.io/')").message(messages::KEY_PREFIX),
     validation = Rule::new("self.key.split('/').size() == 2").message(messages::KEY_PARTS),
     // A key of another shape has its message already.
-    validation = Rule::new("self.key.split('/').size() != 2 || (self.key.split('/')[1].size() >= 1 && self.key.split('/')[1].size() <= 64)").message(messages::NAME_LENGTH),
+    validation = Rule::new("self.key.split('/').size() != 2 || (self.key.split('/')[1].size() >= 1 && self.key.split('/')[1].size() <= 63)").message(messages::NAME_LENGTH),
     validation = Rule::new("self.key.split('/').size() != 2 || self.key.split('/')[1].matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message(messages::NAME_SYNTAX),
     validation = Rule::new("!has(self.value) || size(self.value) <= 63").message(messages::VALUE_LENGTH),
     validation = Rule::new("self.effect in ['NoSchedule', 'PreferNoSchedule', 'NoExecute']").message(messages::EFFECT),
     validation = Rule::new("self.key == oldSelf.key").message("taint key is immutable"),
     validation = Rule::new("self.effect == oldSelf.effect").message("taint effect is immutable"),
-    validation = Rule::new("(has(oldSelf.value) ? oldSelf.value : '') == (has(self.value) ? self.value : '')").message("taint value is immutable")
+    validation = Rule::new("!has(oldSelf.value) || self.value == oldSelf.value").message("taint value is immutable")
 )]
 pub struct Taint {
     /// Key of the taint: `readiness.k8s.io/` and a name of 1 to 63 letters, digits, `-`, `_` and

@@ -8,7 +8,6 @@ pub enum Exit {
     /// Everything is as expected.
     Success = 0,
     /// A test or an expectation failed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for subcommands that compare"))]
     Unexpected = 1,
     /// The command line or an input is wrong, or something that is needed is not there.
     BadInput = 2,

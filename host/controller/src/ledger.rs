@@ -6,7 +6,7 @@ use planner::Timestamp;
 use planner::facts::Node;
 use planner::plan::{Action, Outcome, State};
 use planner::rule::{Rule, Status};
-use planner::status::{condition_results, lacks_condition};
+use planner::status::condition_results;
 
 /// By UID of the rule.
 #[derive(Debug, Default)]
@@ -32,8 +32,6 @@ pub(crate) struct NodeEntry {
     pub(crate) present: bool,
     /// What the node shows of the rule's conditions, in the rule's order.
     pub(crate) current: Vec<Status>,
-    /// Does it lack one of them?
-    pub(crate) lacks_condition: bool,
     /// What went wrong the last time.
     pub(crate) failure: Option<String>,
     /// When any of that changed last.
@@ -49,8 +47,8 @@ pub(crate) enum Standing {
     Completed,
     /// An older rule decides.
     Conflicting,
-    /// It only says what it would do.
-    DryRun(Action),
+    /// It only says what it would do, and whether the node lacks one of its conditions.
+    DryRun { would: Action, risky: bool },
 }
 
 impl Ledger {
@@ -103,7 +101,13 @@ impl RuleEntry {
             State::Decides => (Standing::Enforced, None),
             State::Completed => (Standing::Completed, None),
             State::Conflict { .. } => (Standing::Conflicting, None),
-            State::DryRun { would } => (Standing::DryRun(*would), None),
+            State::DryRun { would, risky } => (
+                Standing::DryRun {
+                    would: *would,
+                    risky: *risky,
+                },
+                None,
+            ),
             State::Failed(failure) => {
                 let text = format!("policy failed: {}: {}", failure.kind, failure.message);
                 (Standing::Enforced, Some(text))
@@ -119,7 +123,6 @@ impl RuleEntry {
             current: condition_results(node, rule)
                 .map(|result| result.current)
                 .collect(),
-            lacks_condition: lacks_condition(node, rule),
             failure: failure.or(policy_failure),
             since: now,
         };

@@ -198,15 +198,13 @@ fn condition(
 }
 
 fn dry_run(matching: &Matching<'_>) -> DryRunResults {
-    let nodes = matching.nodes;
-    let would = |action| {
-        nodes
-            .values()
-            .filter(|node| node.standing == Standing::DryRun(action))
-            .count()
+    let number = |is: &dyn Fn(Action, bool) -> bool| {
+        let standings = matching.nodes.values().map(|node| node.standing);
+        standings.filter(|standing| matches!(standing, Standing::DryRun { would, risky } if is(*would, *risky))).count()
     };
-    let (add, remove) = (would(Action::AddTaint), would(Action::RemoveTaint));
-    let risky = nodes.values().filter(|node| node.lacks_condition).count();
+    let add = number(&|would, _| would == Action::AddTaint);
+    let remove = number(&|would, _| would == Action::RemoveTaint);
+    let risky = number(&|_, risky| risky);
     let parts = [
         (add, format!("would add {add} taints")),
         (remove, format!("would remove {remove} taints")),

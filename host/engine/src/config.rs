@@ -6,6 +6,9 @@ use wasmtime::Config;
 /// Address space of a policy's memory. More memory than this is not served from the pool.
 pub(crate) const RESERVATION: u64 = 16 << 20;
 
+/// The most that a memory with 32-bit addresses can have.
+pub(crate) const MOST: u64 = 4 << 30;
+
 /// Native stack of a policy: of 2 MiB that a thread has.
 const STACK: usize = 512 << 10;
 
@@ -21,7 +24,7 @@ pub(crate) fn config(memory: u64) -> Config {
         .wasm_relaxed_simd(false)
         .cranelift_nan_canonicalization(true)
         // 4 GiB and 32 MiB by default: 64 policies would take 264 GiB of address space.
-        .memory_reservation(memory.max(RESERVATION).next_multiple_of(64 << 10))
+        .memory_reservation(memory.clamp(RESERVATION, MOST).next_multiple_of(64 << 10))
         .memory_guard_size(64 << 10);
     config
 }

@@ -83,8 +83,9 @@ pub(crate) enum Stop {
     NoMemory,
 }
 
-/// The typed form of what ended a call. `options` are those of the engine that made the call.
-pub(crate) fn failure(error: &wasmtime::Error, options: &Options) -> Failure {
+/// The typed form of what ended a call, of this kind if it is nothing better known. `options` are
+/// those of the engine that made the call.
+pub(crate) fn failure(error: &wasmtime::Error, options: &Options, other: FailureKind) -> Failure {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return match stop {
             Stop::Memory { .. } => FailureKind::MemoryExceeded
@@ -123,5 +124,8 @@ pub(crate) fn failure(error: &wasmtime::Error, options: &Options) -> Failure {
             crate::sandbox::TRANSFER
         ));
     }
-    FailureKind::WrongAbi.because(format!("what it handed over cannot be read: {cause}"))
+    other.because(match other {
+        FailureKind::WrongAbi => format!("what it handed over cannot be read: {cause}"),
+        _ => format!("it could not be started: {cause}"),
+    })
 }

@@ -45,6 +45,9 @@ use slots::Slots;
 /// Version of the contract that this host speaks.
 pub const CONTRACT: &str = contract::VERSION;
 
+/// The policy of rules that name none, as a component.
+pub const DEFAULT_POLICY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/default.wasm"));
+
 /// What stays mapped of a policy's memory between two evaluations, in bytes: all that a Rust or C
 /// policy uses. Giving it back costs more than clearing it.
 const RESIDENT: usize = 256 << 10;
@@ -183,7 +186,6 @@ impl Engine {
     ///
     /// Only where this program was built wrongly.
     pub fn default_policy(&self) -> Result<Policy, LoadError> {
-        let bytes = include_bytes!(concat!(env!("OUT_DIR"), "/default.wasm"));
         let native = include_bytes!(concat!(env!("OUT_DIR"), "/default.cwasm"));
         let digest = env!("DEFAULT_POLICY_DIGEST").to_owned();
         #[expect(unsafe_code, reason = "native code from our own build script")]
@@ -192,7 +194,11 @@ impl Engine {
         match native {
             Ok(component) => self.admit(&component, digest, true),
             // Another configuration, such as a larger memory.
-            Err(_) => self.admit(&self.compile(bytes)?, digest, false),
+            Err(_) => self.admit(
+                &load::compile(&self.0.engine, DEFAULT_POLICY)?,
+                digest,
+                false,
+            ),
         }
     }
 
@@ -205,12 +211,7 @@ impl Engine {
         load::is_component(bytes)?;
         let digest = Sha256::digest(bytes);
         let digest = format!("sha256:{}", Hex(&digest));
-        self.admit(&self.compile(bytes)?, digest, false)
-    }
-
-    fn compile(&self, bytes: &[u8]) -> Result<Component, LoadError> {
-        Component::from_binary(&self.0.engine, bytes)
-            .map_err(|error| LoadError::Compile(format!("{error:#}")))
+        self.admit(&load::compile(&self.0.engine, bytes)?, digest, false)
     }
 
     fn admit(
@@ -220,6 +221,7 @@ impl Engine {
         built_in: bool,
     ) -> Result<Policy, LoadError> {
         let imports = load::imports(component)?;
+        load::size(component, self.0.options.memory)?;
         let exports = load::exports(component)?;
         let instance = self.0.linker.instantiate_pre(component);
         let instance = instance.map_err(|error| LoadError::WrongSignature(format!("{error:#}")))?;
@@ -244,6 +246,7 @@ impl fmt::Debug for Engine {
 
 fn pool(options: &Options) -> InstanceAllocationStrategy {
     let slots = options.slots.max(1);
+    let memory = (options.memory as u64).min(config::MOST) as usize;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(sandbox::INSTANCES))
@@ -251,7 +254,7 @@ fn pool(options: &Options) -> InstanceAllocationStrategy {
         .total_memories(slots)
         .max_memories_per_component(1)
         .max_memories_per_module(1)
-        .max_memory_size(options.memory)
+        .max_memory_size(memory)
         .linear_memory_keep_resident(RESIDENT)
         .total_tables(slots.saturating_mul(sandbox::TABLES))
         .max_tables_per_component(sandbox::TABLES)

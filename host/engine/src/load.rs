@@ -8,6 +8,7 @@ use wasmtime::component::{Component, ComponentExportIndex};
 
 use crate::Import;
 use crate::contract::{DECIDE, INTERFACES, PACKAGE, VERSION};
+use crate::sandbox::{TABLE, TABLES};
 
 /// Why a component cannot serve as a policy. Each message is a sentence about "it", without a file
 /// name: the caller knows where the bytes came from.
@@ -23,9 +24,12 @@ pub enum LoadError {
          `wasm-tools component new MODULE.wasm -o POLICY.wasm` makes one of it"
     )]
     CoreModule,
-    /// It is damaged, or needs a WebAssembly feature or more memory than there is here.
+    /// It is damaged, or needs a WebAssembly feature that is not given.
     #[error("it cannot be compiled: {0}")]
     Compile(String),
+    /// It begins with more than it may have at most.
+    #[error("it needs more than a policy may have: {0}")]
+    TooLarge(String),
     /// Built against an incompatible version of the contract.
     #[error(
         "it was built against {PACKAGE}@{theirs}, and this host speaks {PACKAGE}@{VERSION}: \
@@ -74,6 +78,9 @@ pub enum LoadError {
     #[error("{0}")]
     InvalidDescription(String),
 }
+
+/// Bytes of a page of memory.
+const PAGE: u64 = 64 << 10;
 
 /// Where a component's functions are.
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +143,39 @@ pub(crate) fn imports(component: &Component) -> Result<Vec<Import>, LoadError> {
         }
     }
     Ok(imports)
+}
+
+/// Compiles it. What a pool cannot hold fails here, with a message about pools.
+pub(crate) fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Component, LoadError> {
+    Component::from_binary(engine, bytes).map_err(|error| {
+        let message = format!("{error:#}");
+        if message.contains("does not fit in pooling allocator requirements") {
+            LoadError::TooLarge(error.root_cause().to_string())
+        } else {
+            LoadError::Compile(message)
+        }
+    })
+}
+
+/// The same limits where there is no pool.
+pub(crate) fn size(component: &Component, memory: usize) -> Result<(), LoadError> {
+    let Some(needs) = component.resources_required() else {
+        return Ok(());
+    };
+    let bytes = needs.max_initial_memory_size.unwrap_or(0) * PAGE;
+    let elements = needs.max_initial_table_size.unwrap_or(0);
+    let problem = if needs.num_memories > 1 {
+        format!("it has {} memories instead of one", needs.num_memories)
+    } else if bytes > memory as u64 {
+        format!("it begins with {bytes} bytes of memory; {memory} are allowed")
+    } else if needs.num_tables > TABLES {
+        format!("it has {} tables; {TABLES} are allowed", needs.num_tables)
+    } else if elements > TABLE as u64 {
+        format!("it begins with a table of {elements} elements; {TABLE} are allowed")
+    } else {
+        return Ok(());
+    };
+    Err(LoadError::TooLarge(problem))
 }
 
 /// Where are the functions that a policy exports? Their types are checked when they are called for

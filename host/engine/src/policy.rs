@@ -10,7 +10,7 @@ use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift};
 
 use crate::contract::{decide, types};
-use crate::failure::failure;
+use crate::failure::{FailureKind, failure};
 use crate::load::Exports;
 use crate::sandbox::{Call, Sandbox, TRANSFER};
 use crate::{Description, Domain, Import, LoadError, Problem, Shared, output};
@@ -52,21 +52,18 @@ impl Candidate {
             instance,
             exports,
         } = self;
-        let described = host.call(&instance, Call::Describe, |store, instance| {
+        let (described, _) = host.call(&instance, Call::Describe, |store, instance| {
             // All three, although one is called: the others would fail on the first node.
-            typed::<(Vec<types::Problem>,)>(store, instance, &exports.check, "check")?;
-            typed::<Evaluated>(store, instance, &exports.evaluate, "evaluate")?;
-            let describe =
-                typed::<(types::Description,)>(store, instance, &exports.describe, "describe")?;
-            Ok(describe.call(store, ()))
+            let typed = typed::<(Vec<types::Problem>,)>(store, instance, &exports.check, "check")
+                .and_then(|_| typed::<Evaluated>(store, instance, &exports.evaluate, "evaluate"))
+                .and_then(|_| typed(store, instance, &exports.describe, "describe"));
+            Ok(match typed {
+                Ok(describe) => Ok(describe.call(store, ())?),
+                Err(mismatch) => Err(mismatch),
+            })
         });
-        let description = match described.0 {
-            Ok(Ok(Ok((description,)))) => description,
-            Ok(Ok(Err(error))) | Err(error) => {
-                return Err(LoadError::Trial(failure(&error, &host.options)));
-            }
-            Ok(Err(mismatch)) => return Err(LoadError::WrongSignature(mismatch)),
-        };
+        let described = described.map_err(LoadError::Trial)?;
+        let (description,): (types::Description,) = described.map_err(LoadError::WrongSignature)?;
         let description =
             output::description(description).map_err(LoadError::InvalidDescription)?;
         Ok(Policy(Arc::new(Loaded {
@@ -147,15 +144,10 @@ impl Policy {
         R: ComponentNamedList + Lift,
     {
         let Loaded { host, instance, .. } = &*self.0;
-        let (result, reads) = host.call(instance, call, |store, instance| {
+        host.call(instance, call, |store, instance| {
             let function = instance.get_typed_func::<(), R>(&mut *store, export)?;
             function.call(store, ())
-        });
-        let result = result.and_then(|result| result);
-        (
-            result.map_err(|error| failure(&error, &host.options)),
-            reads,
-        )
+        })
     }
 }
 
@@ -170,13 +162,13 @@ impl fmt::Debug for Policy {
 }
 
 impl Shared {
-    /// Calls something in a fresh instance. The outer error is that there was none.
+    /// Calls something in a fresh instance.
     fn call<R>(
         &self,
         instance: &InstancePre<Sandbox>,
         call: Call,
-        then: impl FnOnce(&mut Store<Sandbox>, &Instance) -> R,
-    ) -> (wasmtime::Result<R>, Vec<Read>) {
+        then: impl FnOnce(&mut Store<Sandbox>, &Instance) -> wasmtime::Result<R>,
+    ) -> (Result<R, Failure>, Vec<Read>) {
         // Outlives the store: a slot is free when its memory is.
         let _slot = self.slots.take();
         self.clock.wake();
@@ -184,9 +176,11 @@ impl Shared {
         store.limiter(|sandbox| sandbox);
         store.set_epoch_deadline(self.ticks);
         store.set_hostcall_fuel(TRANSFER);
-        let result = instance
-            .instantiate(&mut store)
-            .map(|instance| then(&mut store, &instance));
+        let result = match instance.instantiate(&mut store) {
+            Ok(instance) => then(&mut store, &instance)
+                .map_err(|error| failure(&error, &self.options, FailureKind::WrongAbi)),
+            Err(error) => Err(failure(&error, &self.options, FailureKind::HostError)),
+        };
         (result, store.into_data().into_reads())
     }
 }

@@ -14,6 +14,7 @@ use crate::message;
 use crate::ownership::{self, Record};
 use crate::question::Completion;
 use crate::rule::{Enforcement, Rule, TaintId};
+use crate::status::lacks_condition;
 use crate::verdict::{Failure, TaintAction, Verdict};
 
 /// What a plan is made of.
@@ -132,10 +133,12 @@ pub enum State {
         /// Name of the rule that decides.
         winner: String,
     },
-    /// It changes nothing; what it would do.
+    /// It changes nothing.
     DryRun {
-        /// If it were enforced.
+        /// What it would do if it were enforced.
         would: Action,
+        /// Does the node lack one of its conditions? Not asked where its bootstrap is complete.
+        risky: bool,
     },
     /// It is being deleted.
     Terminating,
@@ -415,6 +418,7 @@ impl<'a> Draft<'a> {
                 let present = self.input.node.has_taint(&rule.taint);
                 return State::DryRun {
                     would: would(decision.taint, present, completed),
+                    risky: !completed && lacks_condition(self.input.node, rule),
                 };
             }
             Some(Ok(_)) => None,

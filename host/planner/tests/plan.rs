@@ -283,7 +283,7 @@ fn compat_022_a_dry_run_changes_nothing_and_says_what_it_would() {
     ] {
         let plan = plan_for(&node, &[Case::new(dry.clone(), verdict(verdict_is, false))]);
         assert!(plan.changes.is_empty());
-        assert_eq!(plan.outcomes[0].state, State::DryRun { would });
+        assert_eq!(plan.outcomes[0].state, State::DryRun { would, risky: true });
     }
 }
 
@@ -302,7 +302,8 @@ fn compat_022_a_dry_run_counts_no_change_for_a_completed_node() {
     assert_eq!(
         plan.outcomes[0].state,
         State::DryRun {
-            would: Action::None
+            would: Action::None,
+            risky: false
         }
     );
 }

@@ -95,7 +95,9 @@ fn find() -> Result<PathBuf> {
         .args([
             "build",
             "--quiet",
-            "--package",
+            // Not `--package`: with the features of the whole workspace nothing is compiled twice.
+            "--workspace",
+            "--bin",
             "host",
             "--message-format=json-render-diagnostics",
         ])

@@ -174,7 +174,7 @@ async fn event(client: &Client, node: &str, rule: usize) -> anyhow::Result<()> {
     let event = json!({
         "apiVersion": "events.k8s.io/v1", "kind": "Event",
         "metadata": { "name": format!("{node}.floor-{rule}"), "namespace": "default" },
-        "eventTime": Timestamp::now().to_string(), "type": "Normal", "reason": "TaintAdded", "action": "AddTaint",
+        "eventTime": format!("{:.6}", Timestamp::now()), "type": "Normal", "reason": "TaintAdded", "action": "AddTaint",
         "note": "Taint added", "regarding": { "apiVersion": "v1", "kind": "Node", "name": node },
         "reportingController": "plain-client", "reportingInstance": "plain-client",
     });

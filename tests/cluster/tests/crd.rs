@@ -2,14 +2,19 @@
 //! and in which words. Contract lines 1 to 11.
 //!
 //! One control plane serves every case, and a static would outlive the test: so the cases are
-//! functions that one test calls, and that report what went wrong under their own name.
+//! functions that one test calls, and that report what went wrong under their own name. `cfg(test)`
+//! tells clippy that they are tests.
 
+#[cfg(test)]
 #[path = "crd/life.rs"]
 mod life;
+#[cfg(test)]
 #[path = "crd/spec.rs"]
 mod spec;
+#[cfg(test)]
 #[path = "crd/status.rs"]
 mod status;
+#[cfg(test)]
 #[path = "crd/wire.rs"]
 mod wire;
 

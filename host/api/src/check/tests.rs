@@ -160,6 +160,26 @@ fn all_problems_are_listed() {
 }
 
 #[test]
+fn null_counts_as_absent() {
+    let mut raw = rule();
+    raw["spec"]["dryRun"] = Value::Null;
+    raw["spec"]["nodeSelector"]["matchLabels"]["x"] = Value::Null;
+    raw["spec"]["conditions"][0]["defaultStatus"] = Value::Null;
+    assert_eq!(problems(&raw), [""; 0]);
+    assert_eq!(decode(raw).unwrap().spec, decode(rule()).unwrap().spec);
+    let mut raw = rule();
+    raw["spec"]["taint"]["key"] = Value::Null;
+    raw["spec"]["later"] = Value::Null;
+    assert_eq!(
+        problems(&raw),
+        [
+            "spec.later: unknown field",
+            "spec.taint.key: Required value"
+        ]
+    );
+}
+
+#[test]
 fn metadata_of_a_wrong_shape_is_a_problem() {
     let problems = decode(with("/metadata/labels", json!(["a"]))).unwrap_err();
     assert_eq!(problems[0].field, "metadata");

@@ -25,6 +25,7 @@ pub const LONGEST_SUMMARY: usize = 4096;
 /// What the rule does on the nodes that it selects. At least one field must be set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("minProperties" = 1))]
 pub struct NodeReadinessRuleStatus {
     /// The generation of the rule that this status is about.
     #[schemars(range(min = 1))]
@@ -169,7 +170,7 @@ pub struct NodeFailure {
     pub node_name: String,
 
     /// A CamelCase word for programs: `EvaluationError`.
-    #[schemars(length(min = 1, max = 257))]
+    #[schemars(length(min = 1, max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 

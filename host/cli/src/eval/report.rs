@@ -202,7 +202,7 @@ impl Report {
 
 fn dry_run_action(outcome: &Outcome) -> Option<Action> {
     match outcome.state {
-        State::DryRun { would } => Some(would),
+        State::DryRun { would, .. } => Some(would),
         _ => None,
     }
 }

@@ -13,6 +13,8 @@ pub struct Parts<'a> {
     pub version: &'a str,
     /// Imports of the core module.
     pub imports: &'a str,
+    /// Pages that its memory has at first.
+    pub memory: &'a str,
     /// Anything else in the core module.
     pub module: &'a str,
     /// What `describe` does first.
@@ -29,6 +31,7 @@ impl Default for Parts<'_> {
             contract: &[],
             version: "0.1.0",
             imports: "",
+            memory: "1",
             module: "",
             describe: "",
             evaluate: "",
@@ -58,7 +61,7 @@ pub fn component(parts: &Parts<'_>) -> Vec<u8> {
     let core = format!(
         r#"(module
           {imports}
-          (memory (export "memory") 1)
+          (memory (export "memory") {memory})
           (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
           {describe}
           {check}
@@ -70,6 +73,7 @@ pub fn component(parts: &Parts<'_>) -> Vec<u8> {
           (data (i32.const 160) "Fine")
           {module})"#,
         imports = parts.imports,
+        memory = parts.memory,
         module = parts.module,
         describe = export("describe", parts.describe, 0),
         check = export("check", "", 32),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{FailureKind, LoadError};
+use engine::{Engine, FailureKind, LoadError, Options};
 
 use crate::components::{Parts, component};
 use crate::{ENGINE, bare, hostile, rule};
@@ -277,15 +277,25 @@ fn a_description_against_the_contract() {
 
 #[test]
 fn more_than_a_policy_can_have() {
-    for (module, part) in [
-        ("(memory 2)", "memories"),
-        ("(table 20000 funcref)", "20000"),
+    let options = Options {
+        slots: 1 << 24,
+        ..Options::default()
+    };
+    let without_pool = Engine::new(&options).unwrap();
+    for (memory, module, part) in [
+        ("1", "(memory 2)", "memories"),
+        ("1", "(table 20000 funcref)", "20000"),
+        ("200", "", "13107200"),
     ] {
         let bytes = component(&Parts {
+            memory,
             module,
             ..Parts::default()
         });
-        let error = refused(&bytes).to_string();
-        assert!(error.contains(part), "{error}");
+        for engine in [&*ENGINE, &without_pool] {
+            let error = engine.load(&bytes).unwrap_err();
+            assert!(matches!(error, LoadError::TooLarge(_)), "{error}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use engine::{Engine, Options, Policy};
 
@@ -78,6 +79,26 @@ fn with_large_memories_the_default_policy_is_compiled_at_the_start() {
     let failure = hostile(&engine).evaluate(&Arc::new(rule("allocate")), bare());
     let message = failure.result.unwrap_err().message;
     assert!(message.ends_with("33554432 are allowed"), "{message}");
+}
+
+#[test]
+fn no_option_is_too_much_or_too_little() {
+    for (deadline, memory, slots) in [
+        (Duration::ZERO, 0, 0),
+        (Duration::MAX, usize::MAX, 1),
+        (Duration::MAX, usize::MAX, u32::MAX),
+    ] {
+        let options = Options {
+            deadline,
+            memory,
+            slots,
+        };
+        let engine = Engine::new(&options).unwrap();
+        match engine.default_policy() {
+            Ok(policy) => drop(policy.evaluate(&Arc::new(rule("any")), bare())),
+            Err(error) => assert_eq!(memory, 0, "{error}"),
+        }
+    }
 }
 
 #[test]
