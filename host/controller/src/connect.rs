@@ -2,8 +2,12 @@
 
 use std::path::Path;
 
+use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+
+/// Nodes in one answer of the API server.
+const PAGE: u32 = 500;
 
 /// A cluster could not be found or reached.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,26 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
     let client = Client::try_from(config).map_err(unreachable)?;
     client.apiserver_version().await.map_err(unreachable)?;
     Ok(client)
+}
+
+/// The nodes of a cluster as they are now. They are only read.
+pub async fn list_nodes(kubeconfig: Option<&Path>) -> Result<Vec<api::Node>, ConnectError> {
+    let nodes = Api::<api::Node>::all(connect(kubeconfig).await?);
+    let mut listed = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = nodes.list(&page).await.map_err(|error| ConnectError {
+            message: format!(
+                "the nodes of the cluster cannot be listed: {}",
+                chain(&error)
+            ),
+        })?;
+        listed.extend(list.items);
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(listed),
+        }
+    }
 }
 
 async fn config(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {

@@ -83,7 +83,7 @@ impl Sandbox {
                         if self.reads.len() == QUESTIONS {
                             return Err(Stop::Questions("1024 different questions"));
                         }
-                        if false {
+                        if self.bytes > QUESTION_BYTES {
                             return Err(Stop::Questions("256 KiB of questions"));
                         }
                         let (answer, until) = answers.answer(&question);

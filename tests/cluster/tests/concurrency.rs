@@ -37,7 +37,7 @@ async fn compat_030_a_taint_added_between_our_read_and_our_write_survives() {
         let (nodes, first) = (nodes.clone(), Arc::clone(&first));
         Box::pin(async move {
             if is_node_patch(&method, &path) && first.swap(false, Ordering::SeqCst) {
-                add_foreign_taint(&nodes).await;
+                add_foreign_taint(&nodes).await.unwrap();
             }
             Fault::Pass
         })
@@ -77,20 +77,20 @@ async fn compat_030_a_taint_added_between_our_read_and_our_write_survives() {
     host.terminate().await.unwrap();
 }
 
-async fn add_foreign_taint(nodes: &Api<Node>) {
+async fn add_foreign_taint(nodes: &Api<Node>) -> anyhow::Result<()> {
     let taint = json!({ "key": "example.com/other", "value": "theirs", "effect": "NoExecute" });
-    let node = nodes.get("node-1").await.unwrap();
-    let mut taints = node
-        .spec
-        .unwrap()
-        .taints
-        .map_or(json!([]), |taints| json!(taints));
-    taints.as_array_mut().unwrap().push(taint);
+    let node = nodes.get("node-1").await?;
+    let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+    let taints: Vec<_> = taints
+        .iter()
+        .map(|taint| json!(taint))
+        .chain([taint])
+        .collect();
     let patch = Patch::Merge(json!({ "spec": { "taints": taints } }));
     nodes
         .patch("node-1", &PatchParams::default(), &patch)
-        .await
-        .unwrap();
+        .await?;
+    Ok(())
 }
 
 /// The node is deleted and one of the same name created after our read: the new one must not get what
