@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use guest_sdk::{Decision, Description, Facts, Finding, Policy, Status};
+//! use guest_sdk::{Decision, Description, Facts, Finding, Policy};
 //!
 //! /// Holds a node back until each of the rule's conditions was good for half a minute.
 //! struct Steady;
@@ -33,8 +33,9 @@
 //!
 //! guest_sdk::export!(Steady);
 //!
-//! // Its unit test needs no WebAssembly:
-//! let node = guest_sdk::fake::Fake::new()
+//! // Its unit test, in a `#[test]` function, needs no WebAssembly:
+//! use guest_sdk::{Status, fake::Fake};
+//! let node = Fake::new()
 //!     .requires("Ready", Status::True)
 //!     .condition_for("Ready", Status::True, Duration::from_secs(29));
 //! assert_eq!(Steady::evaluate(&node.facts()).unwrap().reason, "NotSteady");

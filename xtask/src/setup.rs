@@ -29,27 +29,3 @@ pub(crate) fn wasm_target() -> anyhow::Result<()> {
     }
     Ok(())
 }
-
-/// wasm-tools makes components of what cargo builds, as authors of policies do. Built once, outside
-/// of the target folder, so that a second clone has it.
-pub(crate) fn wasm_tools() -> anyhow::Result<std::path::PathBuf> {
-    const VERSION: &str = "1.258.0";
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
-    let cache =
-        cache.or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let folder = cache.context("neither XDG_CACHE_HOME nor HOME is set")?;
-    let folder = folder
-        .join("node-readiness-host")
-        .join(format!("wasm-tools-{VERSION}"));
-    if !folder.join("bin/wasm-tools").is_file() {
-        let mut install = cargo(&["install", "wasm-tools", "--version", VERSION, "--locked"]);
-        install.args([
-            "--no-default-features",
-            "--features",
-            "component,validate,print",
-        ]);
-        install.arg("--root").arg(&folder);
-        step("install wasm-tools", &mut install)?;
-    }
-    Ok(folder.join("bin"))
-}

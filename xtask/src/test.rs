@@ -21,14 +21,5 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ]),
     )?;
     codegen::run(true)?;
-    step(
-        "tests",
-        cargo(&["test", "--workspace"]).env("PATH", path_with(&setup::wasm_tools()?)?),
-    )
-}
-
-fn path_with(folder: &std::path::Path) -> anyhow::Result<std::ffi::OsString> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
-    Ok(std::env::join_paths(folders)?)
+    step("tests", &mut cargo(&["test", "--workspace"]))
 }

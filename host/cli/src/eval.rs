@@ -89,7 +89,7 @@ Result:
   requiredStatus, defaultStatus}], facts (what the policy asked and was answered), askAgainAt, and
   error {kind, message} where the policy gave no decision. An entry of `changes` is what one patch
   of a node would do: node, addTaints, removeTaints, annotations (null: removed).
-  docs/eval-output.md beside this program's source describes each field.
+  docs/eval-output.md in the repository of this program describes each field.
 
 Examples:
   kubectl get nodes -o yaml | host eval --rule rule.yaml --node -
@@ -137,7 +137,13 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     };
     let policy = load(policy)?;
     let now = now.unwrap_or_else(Timestamp::now);
-    let rules = activate(&rules, &policy)?;
+    let rules = match activate(&rules, &policy)? {
+        Ok(rules) => rules,
+        Err(failures) => {
+            failures.iter().for_each(output::error);
+            return Ok(Exit::PolicyFailed);
+        }
+    };
     let mut report = Report::new(now);
     for given in &nodes {
         report.add(&given.node.facts, &decide_about(given, &rules, now));
@@ -184,36 +190,32 @@ fn load(file: Option<PathBuf>) -> anyhow::Result<Policy> {
     Ok(policy)
 }
 
-fn activate(rules: &[GivenRule], policy: &Policy) -> Result<Vec<ActiveRule>, BadInput> {
+/// Rules that can be evaluated, or the policy's failures to check them.
+type Checked = Result<Vec<ActiveRule>, Vec<String>>;
+
+fn activate(rules: &[GivenRule], policy: &Policy) -> Result<Checked, BadInput> {
     let mut active = Vec::new();
     let mut problems = Vec::new();
+    let mut failures = Vec::new();
     for GivenRule { object, place } in rules {
-        let (rule, selector) = match (object.to_rule(), object.selector()) {
-            (Ok(rule), Ok(selector)) => (Arc::new(rule), selector),
-            (Err(error), _) => {
-                problems.push(format!("{place}: {error}"));
-                continue;
-            }
-            (_, Err(error)) => {
-                problems.push(format!("{place}: {error}"));
-                continue;
-            }
-        };
+        let rule = object
+            .to_rule()
+            .map_err(|error| BadInput::one(format!("{place}: {error}")))?;
+        let selector = object
+            .selector()
+            .map_err(|error| BadInput::one(format!("{place}: {error}")))?;
+        let rule = Arc::new(rule);
+        let about = format!("{place}: rule '{}', policy {}", rule.name, policy.name());
         match policy.check(&rule) {
-            Ok(found) => problems.extend(found.iter().map(|problem| {
-                format!(
-                    "{place}: rule '{}' does not suit the policy {}: {}",
-                    rule.name,
-                    policy.name(),
-                    problem.message
-                )
-            })),
-            Err(failure) => problems.push(format!(
-                "{place}: the policy {} failed when it checked the rule '{}' ({}): {}",
-                policy.name(),
-                rule.name,
-                failure.kind,
-                failure.message
+            Ok(found) => {
+                problems.extend(found.iter().map(|problem| match problem.path.as_str() {
+                    "" => format!("{about}: {}", problem.message),
+                    path => format!("{about}: parameters{path}: {}", problem.message),
+                }));
+            }
+            Err(failure) => failures.push(format!(
+                "{about}: the policy failed when it checked the rule ({}): {}",
+                failure.kind, failure.message
             )),
         }
         active.push(ActiveRule {
@@ -223,11 +225,14 @@ fn activate(rules: &[GivenRule], policy: &Policy) -> Result<Vec<ActiveRule>, Bad
             seen_present: Arc::new(Seen::of(object)),
         });
     }
-    if problems.is_empty() {
+    if !problems.is_empty() {
+        return Err(BadInput(problems));
+    }
+    Ok(if failures.is_empty() {
         Ok(active)
     } else {
-        Err(BadInput(problems))
-    }
+        Err(failures)
+    })
 }
 
 fn decide_about<'a>(given: &GivenNode, rules: &'a [ActiveRule], now: Timestamp) -> Decided<'a> {

@@ -60,7 +60,7 @@ impl Slots {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        
+        self.0.running.fetch_sub(1, SeqCst);
         if self.0.waiting.load(SeqCst) > 0 {
             let _guard = self.0.mutex.lock().unwrap_or_else(PoisonError::into_inner);
             self.0.freed.notify_one();

@@ -7,7 +7,14 @@ use super::Source;
 
 /// All documents of a YAML stream. Empty ones are skipped.
 pub fn documents<T: DeserializeOwned>(source: &Source) -> Result<Vec<T>, String> {
-    serde_saphyr::from_slice_multiple_with_options(&source.bytes, options())
+    let text = std::str::from_utf8(&source.bytes).map_err(|error| {
+        format!(
+            "{} is not text in UTF-8: byte {} cannot be read; some shells save as UTF-16",
+            source.name,
+            error.valid_up_to() + 1
+        )
+    })?;
+    serde_saphyr::from_multiple_with_options(text, options())
         .map_err(|error| sentence(source, &error))
 }
 

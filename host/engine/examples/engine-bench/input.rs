@@ -66,7 +66,7 @@ fn node() -> Node {
         name: "worker-0042.eu-central-1.compute.internal".into(),
         uid: "5f0e6a4e-0d5c-4ab0-93a4-2f1f3c0de042".into(),
         labels: entries("topology.example.com", 24, 24),
-        annotations: entries("agent.example.com", 12, 160),
+        annotations: entries("agent.example.com", 12, 224),
         taints: vec![Taint {
             key: taint().key,
             effect: Some(Effect::NoSchedule),

@@ -94,14 +94,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         "rounds": ROUNDS,
         "evaluations": EVALUATIONS,
         "nodeBytes": input::size(),
-        "sandboxed": { "p50": hot.p50, "p99": hot.p99, "allocations": allocations_each },
-        "native": { "p50": hot_native.p50, "p99": hot_native.p99, "allocations": allocations_native },
-        "ratio": ratio,
-        "cold": { "p50": cold.p50, "p99": cold.p99 },
-        "engineMs": engine_ms,
-        "firstLoadMs": first_load_ms,
-        "loadMs": load_ms,
-        "compileMs": compile_ms,
+        "sandboxed": { "p50": rounded(hot.p50), "p99": rounded(hot.p99), "allocations": allocations_each },
+        "native": { "p50": rounded(hot_native.p50), "p99": rounded(hot_native.p99), "allocations": allocations_native },
+        "ratio": rounded(ratio),
+        "cold": { "p50": rounded(cold.p50), "p99": rounded(cold.p99) },
+        "engineMs": rounded(engine_ms),
+        "firstLoadMs": rounded(first_load_ms),
+        "loadMs": rounded(load_ms),
+        "compileMs": rounded(compile_ms),
         "peakRssKib": peak_kib,
         "rssDriftKib": drift,
     });
@@ -228,6 +228,11 @@ fn drift(
 
 fn ms(begin: Instant) -> f64 {
     begin.elapsed().as_secs_f64() * 1e3
+}
+
+/// To nanoseconds, where the unit is microseconds: there is no more to know.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -107,7 +107,7 @@ fn a_component_that_is_no_policy() {
 
 #[test]
 fn another_contract() {
-    for version in ["0.2.0", "1.0.0", "0.1.0-alpha"] {
+    for version in ["0.2.0", "1.1.0", "0.1.0-alpha"] {
         let package = format!("package node-readiness:policy@{version};");
         let bytes = component(&Parts {
             contract: &[("package node-readiness:policy@0.1.0;", &package)],
