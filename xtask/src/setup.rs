@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::steps::{cargo, root, step};
+use crate::steps::{root, step};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 

@@ -94,8 +94,9 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 let mut keys = self.lock();
                 keys.move_due(Instant::now());
                 if let Some(key) = keys.pop() {
-                    if !keys.ready.is_empty() {
-                        // Another worker may be waiting, and a notification wakes only one.
+                    if !keys.ready.is_empty() || !keys.due.is_empty() {
+                        // A notification wakes only one worker, and this one is busy now:
+                        // another has to take over the waiting.
                         self.changed.notify_one();
                     }
                     return key;

@@ -69,7 +69,7 @@ pub async fn run(
         tasks.spawn(serve);
     }
     let (events, send_events) = Events::new(client.clone());
-    tasks.spawn(send_events);
+    let send_events = tokio::spawn(send_events);
     let (nodes, node_writer) = reflector::store::<Node>();
     let (objects, object_writer) = reflector::store::<NodeReadinessRule>();
     let shared = Arc::new(Shared::new(client.clone(), policy, events, nodes, objects));
@@ -98,10 +98,16 @@ pub async fn run(
     match ended {
         None => {
             info!("shutting down");
-            shared.nodes_due.close();
-            shared.rules_due.close();
-            let idle = async { tokio::join!(shared.nodes_due.idle(), shared.rules_due.idle()) };
-            if tokio::time::timeout(GRACE, idle).await.is_err() {
+            let finish = async {
+                shared.nodes_due.close();
+                shared.rules_due.close();
+                tokio::join!(shared.nodes_due.idle(), shared.rules_due.idle());
+                // The work of sending events ends when nobody is left who could hand one in.
+                tasks.shutdown().await;
+                drop(shared);
+                send_events.await
+            };
+            if tokio::time::timeout(GRACE, finish).await.is_err() {
                 warn!("some requests were not finished in time");
             }
             Ok(())
@@ -129,13 +135,9 @@ async fn work(shared: Arc<Shared>, synced: [watch::Receiver<bool>; 2], node_work
     for _ in 0..node_workers.max(1) {
         workers.spawn(node::work(Arc::clone(&shared)));
     }
-    workers.spawn(rule_work(Arc::clone(&shared), statuses));
+    workers.spawn(rule::work(Arc::clone(&shared), statuses));
     workers.spawn(resync(shared));
     workers.join_next().await;
-}
-
-async fn rule_work(shared: Arc<Shared>, statuses: Arc<Statuses>) {
-    rule::work(shared, statuses).await;
 }
 
 async fn resync(shared: Arc<Shared>) {

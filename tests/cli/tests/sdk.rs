@@ -1,5 +1,6 @@
 //! What the documentation of the guest SDK tells an author to write and to type, from nothing to a
 //! policy that decides.
+#![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
