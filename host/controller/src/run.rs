@@ -17,7 +17,6 @@ use tracing::{info, warn};
 use crate::connect::{ConnectError, connect};
 use crate::events::Events;
 use crate::options::Options;
-use crate::rule::Statuses;
 use crate::shared::Shared;
 use crate::{health, node, rule};
 
