@@ -83,6 +83,7 @@ async fn reconcile(shared: &Shared, name: &str) -> bool {
         return true; // its event will bring it back
     }
     let api = Api::<Node>::all(shared.client.clone());
+    let mut refusal = String::new();
     for _ in 0..ATTEMPTS {
         let now = Timestamp::now();
         let rules = shared.rules();
@@ -105,8 +106,8 @@ async fn reconcile(shared: &Shared, name: &str) -> bool {
                 return true;
             }
             Err(RequestError::NotFound(_)) => return true, // its deletion will bring it back
-            Err(RequestError::Conflict(_)) => match timely(api.get(name)).await {
-                Ok(fresh) => node = Arc::new(fresh),
+            Err(RequestError::Conflict(why)) => match timely(api.get(name)).await {
+                Ok(fresh) => (node, refusal) = (Arc::new(fresh), why),
                 Err(RequestError::NotFound(_)) => return true,
                 Err(error) => return failed(shared, &node, &decided, &error.to_string(), now),
             },
@@ -116,7 +117,7 @@ async fn reconcile(shared: &Shared, name: &str) -> bool {
     let now = Timestamp::now();
     let rules = shared.rules();
     let decided = decide(&node.facts, &rules.active, &rules.stalled, now);
-    let error = format!("the node changed, or the patch was refused, {ATTEMPTS} times in a row");
+    let error = format!("refused {ATTEMPTS} times in a row, each after a fresh read: {refusal}");
     failed(shared, &node, &decided, &error, now)
 }
 

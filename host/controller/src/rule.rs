@@ -60,9 +60,7 @@ pub(crate) async fn work(shared: Arc<Shared>, statuses: Arc<Statuses>) {
         match reconcile(&shared, &statuses, &name).await {
             Ok(()) => shared.rules_due.succeed(&name),
             Err(error) => {
-                if !matches!(error, RequestError::Conflict(_) | RequestError::NotFound(_)) {
-                    warn!(rule = name, %error, "the rule could not be updated; it will be tried again");
-                }
+                warn!(rule = name, %error, "the rule could not be updated; it will be tried again");
                 shared.rules_due.retry(name.clone());
             }
         }
@@ -187,7 +185,10 @@ async fn write_status(
     let api = Api::<NodeReadinessRule>::all(shared.client.clone());
     let (parameters, body) = (PatchParams::default(), Patch::Json::<()>(patch));
     let at = Instant::now();
-    let answer = timely(api.patch_status(&name, &parameters, &body)).await?;
+    let answer = match timely(api.patch_status(&name, &parameters, &body)).await {
+        Err(RequestError::NotFound(_)) => return Ok(()),
+        answer => answer?,
+    };
     statuses.remember(
         &uid,
         Some(Last {
