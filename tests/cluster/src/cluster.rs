@@ -1,6 +1,7 @@
 //! A control plane with the CRD installed, and nodes without kubelets.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
 use api::NodeReadinessRule;
@@ -16,7 +17,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
 
-use crate::wait;
+use crate::{Host, wait};
 
 /// Key of the taint in the security agent guide.
 pub const GUIDE_TAINT: &str = "readiness.k8s.io/security-agent-ready";
@@ -27,6 +28,7 @@ pub struct Cluster {
     pub plane: ControlPlane,
     /// The administrator.
     pub client: Client,
+    hosts: AtomicUsize,
 }
 
 /// What a test says of a node that it creates.
@@ -54,6 +56,22 @@ pub fn worker(name: &str, tainted: bool) -> NodeSpec {
     }
 }
 
+/// A rule that holds workers with the guide's taint until their agent is ready.
+pub fn agent_rule(name: &str, mode: &str) -> String {
+    format!(
+        "
+apiVersion: readiness.node.x-k8s.io/v1alpha1
+kind: NodeReadinessRule
+metadata: {{name: {name}}}
+spec:
+  conditions: [{{type: example.com/AgentReady, requiredStatus: 'True'}}]
+  taint: {{key: {GUIDE_TAINT}, effect: NoSchedule, value: pending}}
+  enforcementMode: {mode}
+  nodeSelector: {{matchLabels: {{node-role.kubernetes.io/worker: ''}}}}
+"
+    )
+}
+
 impl Cluster {
     /// Starts a control plane and installs the CRD.
     ///
@@ -74,9 +92,11 @@ impl Cluster {
         let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
         let config =
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let client = Client::try_from(config)?;
         let cluster = Self {
-            client: Client::try_from(config)?,
             plane,
+            client,
+            hosts: AtomicUsize::new(0),
         };
         cluster.install_crd().await?;
         Ok(cluster)
@@ -95,6 +115,20 @@ impl Cluster {
             Ok(served && rules.list(&Default::default()).await.is_ok())
         })
         .await
+    }
+
+    /// Starts a host, and waits until its caches are synced.
+    ///
+    /// # Errors
+    /// As [`Host::start`].
+    pub async fn start_host(&self) -> anyhow::Result<Host> {
+        Host::start(&self.kubeconfig(), &self.new_log(), &[]).await
+    }
+
+    /// A file for the log of one more host.
+    pub(crate) fn new_log(&self) -> PathBuf {
+        let number = self.hosts.fetch_add(1, Ordering::Relaxed);
+        self.plane.folder().join(format!("host-{number}.log"))
     }
 
     /// The kubeconfig of the administrator.

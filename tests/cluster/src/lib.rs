@@ -7,5 +7,5 @@ pub mod proxy;
 pub mod scale;
 pub mod wait;
 
-pub use cluster::{Cluster, GUIDE_TAINT, NodeSpec, worker};
+pub use cluster::{Cluster, GUIDE_TAINT, NodeSpec, agent_rule, worker};
 pub use host::{Host, host_program};

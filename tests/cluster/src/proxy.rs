@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use control_plane::Lifetime;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -18,6 +19,8 @@ use kube::Client;
 use kube::client::Body;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
+
+use crate::{Cluster, Host};
 
 /// A request that went through.
 #[derive(Debug, Clone)]
@@ -82,11 +85,32 @@ impl Proxy {
         })
     }
 
-    /// Writes a kubeconfig that leads through the proxy.
+    /// Starts a host that reaches the cluster through the proxy, and waits until its caches are
+    /// synced.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn kubeconfig(&self, folder: &Path) -> anyhow::Result<PathBuf> {
+    /// As [`Host::start`].
+    pub async fn start_host(&self, cluster: &Cluster) -> anyhow::Result<Host> {
+        let mut host = self.spawn_host(cluster)?;
+        host.until_logged("caches are synced").await?;
+        Ok(host)
+    }
+
+    /// Starts such a host, and waits for nothing.
+    ///
+    /// # Errors
+    /// As [`Host::spawn`].
+    pub fn spawn_host(&self, cluster: &Cluster) -> anyhow::Result<Host> {
+        let kubeconfig = self.kubeconfig(cluster.plane.folder())?;
+        Host::spawn(
+            &kubeconfig,
+            &cluster.new_log(),
+            Lifetime::OfThisProcess,
+            &[],
+        )
+    }
+
+    fn kubeconfig(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         let path = folder.join(format!("proxy-{}.yaml", self.address.port()));
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: proxy\n\

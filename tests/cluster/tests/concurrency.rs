@@ -4,23 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cluster_tests::proxy::{Fault, Proxy};
-use cluster_tests::{Cluster, GUIDE_TAINT, Host, wait, worker};
+use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use http::StatusCode;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::Notify;
-
-const RULE: &str = "
-apiVersion: readiness.node.x-k8s.io/v1alpha1
-kind: NodeReadinessRule
-metadata: {name: agent}
-spec:
-  conditions: [{type: example.com/AgentReady, requiredStatus: 'True'}]
-  taint: {key: readiness.k8s.io/security-agent-ready, effect: NoSchedule, value: pending}
-  enforcementMode: continuous
-  nodeSelector: {matchLabels: {node-role.kubernetes.io/worker: ''}}
-";
 
 fn is_node_patch(method: &str, path: &str) -> bool {
     method == "PATCH" && path.starts_with("/api/v1/nodes/")
@@ -45,12 +34,8 @@ async fn compat_030_a_taint_added_between_our_read_and_our_write_survives() {
     let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
         .await
         .unwrap();
-    let folder = cluster.plane.folder();
-    let kubeconfig = proxy.kubeconfig(folder).unwrap();
-    let host = Host::start(&kubeconfig, &folder.join("host.log"), &[])
-        .await
-        .unwrap();
-    cluster.apply(RULE).unwrap();
+    let host = proxy.start_host(&cluster).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     let node = cluster
         .until_tainted("node-1", GUIDE_TAINT, true)
         .await
@@ -116,12 +101,8 @@ async fn a_new_node_of_the_same_name_is_not_patched_for_the_old_one() {
     let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
         .await
         .unwrap();
-    let folder = cluster.plane.folder();
-    let kubeconfig = proxy.kubeconfig(folder).unwrap();
-    let _host = Host::start(&kubeconfig, &folder.join("host.log"), &[])
-        .await
-        .unwrap();
-    cluster.apply(RULE).unwrap();
+    let _host = proxy.start_host(&cluster).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     // The new node is no worker: the rule has nothing to do with it.
     cluster
         .until_status("agent", "no node matches", |status| {
@@ -146,11 +127,8 @@ async fn nrc_253_nothing_is_decided_before_the_rules_are_known() {
     let cluster = Cluster::start().await.unwrap();
     // Held by a rule that an earlier host enforced: without its rule it would be released.
     cluster.create_node(&worker("node-1", false)).await.unwrap();
-    let folder = cluster.plane.folder();
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("first.log"), &[])
-        .await
-        .unwrap();
-    cluster.apply(RULE).unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster
         .until_tainted("node-1", GUIDE_TAINT, true)
         .await
@@ -174,15 +152,7 @@ async fn nrc_253_nothing_is_decided_before_the_rules_are_known() {
     let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
         .await
         .unwrap();
-    let kubeconfig = proxy.kubeconfig(folder).unwrap();
-    let log = folder.join("second.log");
-    let mut host = Host::spawn(
-        &kubeconfig,
-        &log,
-        control_plane::Lifetime::OfThisProcess,
-        &[],
-    )
-    .unwrap();
+    let mut host = proxy.spawn_host(&cluster).unwrap();
     asked.notified().await;
     wait::until_true("the nodes are listed", || async {
         Ok(proxy.count("GET", "/api/v1/nodes") > 0)
@@ -239,12 +209,8 @@ async fn compat_028_a_patch_that_fails_is_tried_again_and_the_other_nodes_do_not
     let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
         .await
         .unwrap();
-    let folder = cluster.plane.folder();
-    let kubeconfig = proxy.kubeconfig(folder).unwrap();
-    let _host = Host::start(&kubeconfig, &folder.join("host.log"), &[])
-        .await
-        .unwrap();
-    cluster.apply(RULE).unwrap();
+    let _host = proxy.start_host(&cluster).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster
         .until_tainted("node-2", GUIDE_TAINT, true)
         .await

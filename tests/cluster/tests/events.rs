@@ -1,20 +1,9 @@
 //! What `kubectl get events` shows of a node.
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
-use cluster_tests::{Cluster, GUIDE_TAINT, Host, wait, worker};
+use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::Api;
-
-const RULE: &str = "
-apiVersion: readiness.node.x-k8s.io/v1alpha1
-kind: NodeReadinessRule
-metadata: {name: agent}
-spec:
-  conditions: [{type: example.com/AgentReady, requiredStatus: 'True'}]
-  taint: {key: readiness.k8s.io/security-agent-ready, effect: NoSchedule, value: pending}
-  enforcementMode: continuous
-  nodeSelector: {matchLabels: {node-role.kubernetes.io/worker: ''}}
-";
 
 /// The event about a node with this reason; there is exactly one when the host has ended, since it
 /// sends what it was told before it goes.
@@ -43,11 +32,8 @@ async fn compat_031_032_033_a_taint_is_added_removed_or_adopted_with_one_event()
         .metadata
         .uid;
     cluster.create_node(&worker("adopted", true)).await.unwrap();
-    let folder = cluster.plane.folder();
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("first.log"), &[])
-        .await
-        .unwrap();
-    cluster.apply(RULE).unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster
         .until_tainted("added", GUIDE_TAINT, true)
         .await
@@ -72,9 +58,7 @@ async fn compat_031_032_033_a_taint_is_added_removed_or_adopted_with_one_event()
         .unwrap();
     host.terminate().await.unwrap();
     // A second host finds everything done, and has nothing to tell.
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("second.log"), &[])
-        .await
-        .unwrap();
+    let host = cluster.start_host().await.unwrap();
     cluster
         .until_status("agent", "both nodes are listed", |status| {
             status.applied_nodes.len() == 2

@@ -2,26 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use cluster_tests::{Cluster, GUIDE_TAINT, Host, wait, worker};
+use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use planner::ownership;
 use serde_json::json;
-
-fn rule(name: &str, mode: &str) -> String {
-    format!(
-        "
-apiVersion: readiness.node.x-k8s.io/v1alpha1
-kind: NodeReadinessRule
-metadata: {{name: {name}}}
-spec:
-  conditions: [{{type: example.com/AgentReady, requiredStatus: 'True'}}]
-  taint: {{key: readiness.k8s.io/security-agent-ready, effect: NoSchedule, value: pending}}
-  enforcementMode: {mode}
-  nodeSelector: {{matchLabels: {{node-role.kubernetes.io/worker: ''}}}}
-"
-    )
-}
 
 /// Kills the host while it works, again and again; what it leaves behind is finished by the next.
 #[tokio::test]
@@ -31,12 +16,12 @@ async fn killed_at_any_moment_it_converges_to_the_same_state() {
     for name in &names {
         cluster.create_node(&worker(name, false)).await.unwrap();
     }
-    cluster.apply(&rule("agent", "bootstrap-only")).unwrap();
-    let folder = cluster.plane.folder();
-    let log = folder.join("host.log");
+    cluster
+        .apply(&agent_rule("agent", "bootstrap-only"))
+        .unwrap();
     // Killed after so many nodes were held: before the first, in the middle, near the end.
     for reached in [0, 1, 13, 30, 58] {
-        let host = Host::start(&cluster.kubeconfig(), &log, &[]).await.unwrap();
+        let host = cluster.start_host().await.unwrap();
         wait::until_true(&format!("{reached} nodes are held"), || async {
             Ok(held(&cluster).await? >= reached)
         })
@@ -44,7 +29,7 @@ async fn killed_at_any_moment_it_converges_to_the_same_state() {
         .unwrap();
         host.kill().await.unwrap();
     }
-    let host = Host::start(&cluster.kubeconfig(), &log, &[]).await.unwrap();
+    let host = cluster.start_host().await.unwrap();
     wait::until_true("all nodes are held", || async {
         Ok(held(&cluster).await? == names.len())
     })
@@ -59,7 +44,7 @@ async fn killed_at_any_moment_it_converges_to_the_same_state() {
             .unwrap();
     }
     for reached in [59, 40, 20, 1] {
-        let host = Host::start(&cluster.kubeconfig(), &log, &[]).await.unwrap();
+        let host = cluster.start_host().await.unwrap();
         wait::until_true(&format!("{reached} nodes are still held"), || async {
             Ok(held(&cluster).await? <= reached)
         })
@@ -67,7 +52,7 @@ async fn killed_at_any_moment_it_converges_to_the_same_state() {
         .unwrap();
         host.kill().await.unwrap();
     }
-    let host = Host::start(&cluster.kubeconfig(), &log, &[]).await.unwrap();
+    let host = cluster.start_host().await.unwrap();
     let stored = cluster
         .until_status("agent", "every bootstrap is complete", |status| {
             status
@@ -121,11 +106,8 @@ async fn nrc_235_relabelled_out_while_the_host_is_down_the_taint_goes_and_foreig
     let mut stranger = worker("stranger", true);
     stranger.labels.clear();
     cluster.create_node(&stranger).await.unwrap();
-    cluster.apply(&rule("agent", "continuous")).unwrap();
-    let folder = cluster.plane.folder();
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("first.log"), &[])
-        .await
-        .unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    let host = cluster.start_host().await.unwrap();
     cluster
         .until_tainted("held", GUIDE_TAINT, true)
         .await
@@ -139,9 +121,7 @@ async fn nrc_235_relabelled_out_while_the_host_is_down_the_taint_goes_and_foreig
         .patch("held", &PatchParams::default(), &unlabel)
         .await
         .unwrap();
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("second.log"), &[])
-        .await
-        .unwrap();
+    let host = cluster.start_host().await.unwrap();
     let node = cluster
         .until_tainted("held", GUIDE_TAINT, false)
         .await
@@ -167,11 +147,10 @@ async fn compat_023_a_deleted_rule_takes_its_taints_and_completions_with_it() {
         .set_condition("ready", "example.com/AgentReady", "True")
         .await
         .unwrap();
-    let folder = cluster.plane.folder();
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("host.log"), &[])
-        .await
+    let host = cluster.start_host().await.unwrap();
+    cluster
+        .apply(&agent_rule("agent", "bootstrap-only"))
         .unwrap();
-    cluster.apply(&rule("agent", "bootstrap-only")).unwrap();
     cluster
         .until_tainted("waiting", GUIDE_TAINT, true)
         .await
@@ -209,11 +188,8 @@ async fn compat_023_a_deleted_rule_takes_its_taints_and_completions_with_it() {
 async fn deleted_while_the_host_is_down_a_rule_waits_for_its_nodes_to_be_released() {
     let cluster = Cluster::start().await.unwrap();
     cluster.create_node(&worker("node-1", false)).await.unwrap();
-    let folder = cluster.plane.folder();
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("first.log"), &[])
-        .await
-        .unwrap();
-    cluster.apply(&rule("agent", "continuous")).unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster
         .until_tainted("node-1", GUIDE_TAINT, true)
         .await
@@ -228,9 +204,7 @@ async fn deleted_while_the_host_is_down_a_rule_waits_for_its_nodes_to_be_release
         cluster.rules().get("agent").await.is_ok(),
         "the finalizer keeps it"
     );
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("second.log"), &[])
-        .await
-        .unwrap();
+    let host = cluster.start_host().await.unwrap();
     cluster
         .until_tainted("node-1", GUIDE_TAINT, false)
         .await
@@ -247,11 +221,8 @@ async fn deleted_while_the_host_is_down_a_rule_waits_for_its_nodes_to_be_release
 async fn a_finalizer_removed_by_force_leaves_no_orphan() {
     let cluster = Cluster::start().await.unwrap();
     cluster.create_node(&worker("node-1", false)).await.unwrap();
-    let folder = cluster.plane.folder();
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("first.log"), &[])
-        .await
-        .unwrap();
-    cluster.apply(&rule("agent", "continuous")).unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster
         .until_tainted("node-1", GUIDE_TAINT, true)
         .await
@@ -265,9 +236,7 @@ async fn a_finalizer_removed_by_force_leaves_no_orphan() {
         .unwrap();
     cluster.delete_rule("agent").await.unwrap();
     assert_eq!(cluster.readiness_taints("node-1").await.unwrap().len(), 1);
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("second.log"), &[])
-        .await
-        .unwrap();
+    let host = cluster.start_host().await.unwrap();
     cluster
         .until_tainted("node-1", GUIDE_TAINT, false)
         .await
@@ -281,11 +250,8 @@ async fn compat_026_a_deleted_node_leaves_the_status() {
     for name in ["node-1", "node-2"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
     }
-    let folder = cluster.plane.folder();
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("host.log"), &[])
-        .await
-        .unwrap();
-    cluster.apply(&rule("agent", "continuous")).unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster
         .until_status("agent", "two nodes", |status| {
             status.applied_nodes == ["node-1", "node-2"]
@@ -331,12 +297,9 @@ async fn nrc_111_the_stored_status_stays_small_and_its_counts_true() {
     });
     cluster.apply(&large.to_string()).unwrap();
     cluster
-        .apply(&rule("small", "continuous").replace("security-agent-ready", "other"))
+        .apply(&agent_rule("small", "continuous").replace("security-agent-ready", "other"))
         .unwrap();
-    let folder = cluster.plane.folder();
-    let host = Host::start(&cluster.kubeconfig(), &folder.join("host.log"), &[])
-        .await
-        .unwrap();
+    let host = cluster.start_host().await.unwrap();
     for name in ["large", "small"] {
         let stored = cluster
             .until_status(name, "all nodes are held", |status| {
