@@ -265,11 +265,10 @@ fn tell(report: &Report, rules: &[ActiveRule], nodes: &[GivenNode]) {
     let idle: Vec<_> = idle.filter(|rule| !report.has_rule(rule)).collect();
     if !idle.is_empty() {
         let verb = if idle.len() == 1 { "selects" } else { "select" };
-        let given = match nodes.len() {
-            1 => "the given node".to_owned(),
-            count => format!("any of the {count} nodes"),
-        };
-        output::note(format_args!("{} {verb} not {given}", names("rule", &idle)));
+        output::note(format_args!(
+            "{} {verb} none of the given nodes",
+            names("rule", &idle)
+        ));
     }
 }
 

@@ -7,7 +7,7 @@ use super::go_flags::boolean;
 use crate::input::BadInput;
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Flags that only their defaults are accepted of")]
+#[command(next_help_heading = "Not in this version: only what turns them off is accepted")]
 #[group(skip)]
 pub struct Options {
     /// Leader election
