@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use status::NodeReadinessRuleStatus;
 
-/// The prefix of every taint key that a rule may manage.
-pub const TAINT_PREFIX: &str = "readiness.k8s.io/";
+pub use planner::rule::TAINT_PREFIX;
 
 /// The finalizer of every rule.
 pub const FINALIZER: &str = "readiness.node.x-k8s.io/cleanup-taints";

@@ -6,6 +6,8 @@ use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::client::timely;
+
 /// Nodes in one answer of the API server.
 const PAGE: u32 = 500;
 
@@ -28,8 +30,12 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
         ),
     };
     let client = Client::try_from(config).map_err(unreachable)?;
-    client.apiserver_version().await.map_err(unreachable)?;
-    Ok(client)
+    match timely(client.apiserver_version()).await {
+        Ok(_) => Ok(client),
+        Err(error) => Err(ConnectError {
+            message: format!("the API server at {server} cannot be used: {error}"),
+        }),
+    }
 }
 
 /// The nodes of a cluster as they are now. They are only read.
@@ -38,12 +44,11 @@ pub async fn list_nodes(kubeconfig: Option<&Path>) -> Result<Vec<api::Node>, Con
     let mut listed = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = nodes.list(&page).await.map_err(|error| ConnectError {
-            message: format!(
-                "the nodes of the cluster cannot be listed: {}",
-                chain(&error)
-            ),
-        })?;
+        let list = timely(nodes.list(&page))
+            .await
+            .map_err(|error| ConnectError {
+                message: format!("the nodes of the cluster cannot be listed: {error}"),
+            })?;
         listed.extend(list.items);
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),

@@ -1,9 +1,9 @@
 //! Facts → verdicts → plan, for one node: the path that `host run` and `host eval` share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use api::rule::status::TaintStatus;
+use api::rule::status::{NodeEvaluation, TaintStatus};
 use engine::Policy;
 use planner::Timestamp;
 use planner::facts::Node;
@@ -27,29 +27,28 @@ pub struct ActiveRule {
     pub seen_present: Arc<Seen>,
 }
 
-/// Names of the nodes that a rule's status showed as held when it was seen first. Each counts until
-/// the node was worked on once: from then on the node's own record says who owns what.
+/// The nodes that a status of the Go controller shows as held, each with the time of its evaluation:
+/// it leaves no other trace of ownership. An entry counts until the node was worked on once; from
+/// then on the node's own record says who owns what.
 #[derive(Debug, Default)]
-pub struct Seen(Mutex<BTreeSet<String>>);
+pub struct Seen(Mutex<BTreeMap<String, Timestamp>>);
 
 impl Seen {
-    /// Those with the taint in `status.nodeEvaluations`.
+    /// Those with the taint in `status.nodeEvaluations`. None where we wrote the status, which counts
+    /// nodes: then the nodes have records.
     pub fn of(rule: &api::NodeReadinessRule) -> Self {
-        let evaluations = rule
-            .status
-            .iter()
-            .flat_map(|status| &status.node_evaluations);
+        let status = rule.status.iter().filter(|status| status.nodes.is_none());
+        let evaluations = status.flat_map(|status| &status.node_evaluations);
         let present = evaluations.filter(|node| node.taint_status == TaintStatus::Present);
-        Self(Mutex::new(
-            present.map(|node| node.node_name.clone()).collect(),
-        ))
+        let entry = |node: &NodeEvaluation| (node.node_name.clone(), node.last_evaluation_time.0);
+        Self(Mutex::new(present.map(entry).collect()))
     }
 
-    fn contains(&self, node: &str) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(node)
+    /// Is it about this node, and not about an earlier one of the same name?
+    fn contains(&self, node: &Node) -> bool {
+        let nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let evaluated = nodes.get(&node.name);
+        evaluated.is_some_and(|at| node.created.is_none_or(|created| created <= *at))
     }
 
     /// The node was worked on.
@@ -88,8 +87,8 @@ pub fn decide<'a>(
     for active in rules {
         let rule = &active.rule;
         let selects = active.selector.matches(&node.labels);
-        let may_own = active.seen_present.contains(&node.name)
-            || records.iter().any(|record| record.is_of(rule));
+        let may_own =
+            active.seen_present.contains(node) || records.iter().any(|record| record.is_of(rule));
         if !(selects || rule.terminating || may_own) {
             continue;
         }
@@ -107,7 +106,7 @@ pub fn decide<'a>(
             rule: &active.rule,
             selected,
             verdict: verdict.as_ref(),
-            seen_present: active.seen_present.contains(&node.name),
+            seen_present: active.seen_present.contains(node),
         })
         .collect();
     let plan = plan(&Input {

@@ -12,7 +12,7 @@ use kube::Client;
 use planner::Timestamp;
 use planner::rule::TaintId;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::client::create_event;
 
@@ -65,7 +65,7 @@ impl Events {
             let client = client.clone();
             async move {
                 if let Err(error) = create_event(&client, &event).await {
-                    debug!(%error, note = event.note, "an event was not stored");
+                    warn!(%error, note = event.note, "an event was not stored");
                 }
             }
         });
@@ -86,11 +86,7 @@ impl Events {
             metadata: ObjectMeta {
                 namespace: Some("default".into()),
                 // Unique by its time: a taint of a node changes once in a nanosecond at most.
-                name: Some(format!(
-                    "{}.{:x}",
-                    clip(format!("{}.{}", node.name, taint_suffix(taint)), 230),
-                    now.as_nanosecond()
-                )),
+                name: Some(event_name(&node.name, taint, now)),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),
@@ -118,17 +114,23 @@ impl Events {
     }
 }
 
-/// The part of a taint that fits into an object name.
-fn taint_suffix(taint: &TaintId) -> String {
-    let name = taint
+/// A name that the API server takes, at most 253 characters, whatever the node's is.
+fn event_name(node: &str, taint: &TaintId, now: Timestamp) -> String {
+    let suffix = taint
         .key
         .rsplit('/')
         .next()
         .unwrap_or_default()
         .to_ascii_lowercase();
-    name.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect()
+    let suffix = suffix.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let node = clip(node.to_owned(), 150);
+    // Each part must end in a letter or a digit.
+    let node = node.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    format!(
+        "{node}.{}.{:x}",
+        suffix.trim_matches('-'),
+        now.as_nanosecond()
+    )
 }
 
 fn clip(mut text: String, bytes: usize) -> String {
@@ -137,4 +139,32 @@ fn clip(mut text: String, bytes: usize) -> String {
         .find(|&end| text.is_char_boundary(end));
     text.truncate(end.unwrap_or_default());
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use planner::rule::Effect;
+
+    use super::*;
+
+    #[test]
+    fn an_event_of_the_longest_node_name_has_a_valid_name() {
+        let taint = TaintId {
+            key: format!("readiness.k8s.io/{}", "T_".repeat(31)),
+            effect: Effect::NoSchedule,
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        for length in [1, 149, 150, 151, 253] {
+            let node = "a.".repeat(127)[..length].trim_end_matches('.').to_owned();
+            let name = event_name(&node, &taint, now);
+            assert!(name.len() <= 253, "{name}");
+            let valid = |part: &str| {
+                let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+                part.starts_with(ends)
+                    && part.ends_with(ends)
+                    && part.chars().all(|c| ends(c) || c == '-')
+            };
+            assert!(name.split('.').all(valid), "{name}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -12,15 +13,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tracing::info;
 
+/// Before connections are accepted again after an error.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Binds the address and returns the work of serving it.
 pub(crate) async fn serve(address: SocketAddr) -> std::io::Result<impl Future<Output = ()>> {
     let listener = TcpListener::bind(address).await?;
     info!(address = %listener.local_addr()?, "health probes are served");
     Ok(async move {
         loop {
-            // An error here is one of a connection or of scarce descriptors: the next may do.
             let Ok((connection, _)) = listener.accept().await else {
-                tokio::task::yield_now().await;
+                // Out of descriptors, most likely: the next attempt at once would fail as well.
+                tokio::time::sleep(PAUSE).await;
                 continue;
             };
             // The timer ends connections that never send a request.

@@ -170,7 +170,7 @@ fn announce(shared: &Shared, node: &Node, decided: &Decided<'_>, now: Timestamp)
             Kind::Adopted => "taint adopted",
         };
         info!(
-            node = facts.name, rule, %taint, reason = outcome.reason, message = outcome.message,
+            node = facts.name, rule, %taint, reason = outcome.reason, why = outcome.message,
             bootstrap_completed = outcome.completes, "{what}"
         );
         shared.events.tell(facts, kind, taint, rule, now);

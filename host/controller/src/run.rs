@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::client::timely;
 use crate::connect::{ConnectError, connect};
 use crate::events::Events;
 use crate::options::Options;
@@ -148,7 +149,7 @@ async fn resync(shared: Arc<Shared>) {
 
 /// A streaming list keeps memory flat, where the server has it: since 1.34 without an opt-in.
 async fn watch_config(client: &Client) -> watcher::Config {
-    let minor = match client.apiserver_version().await {
+    let minor = match timely(client.apiserver_version()).await {
         Ok(version) => version
             .minor
             .trim_end_matches('+')

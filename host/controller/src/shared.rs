@@ -9,7 +9,7 @@ use engine::Policy;
 use kube::Client;
 use kube::runtime::reflector::Store;
 use planner::Timestamp;
-use planner::plan::Action;
+use planner::plan::{Action, State};
 
 use crate::decide::Decided;
 use crate::events::Events;
@@ -138,6 +138,10 @@ impl Shared {
                         Action::RemoveTaint => Some(format!("failed to remove taint: {error}")),
                         Action::CompleteBootstrap => {
                             Some(format!("failed to complete bootstrap: {error}"))
+                        }
+                        // Its completions may be still there.
+                        Action::None if outcome.state == State::Terminating => {
+                            Some(format!("failed to release: {error}"))
                         }
                         Action::None => None,
                     });

@@ -106,8 +106,8 @@ fn count(rule: &Rule, matching: &Matching<'_>) -> NodeCounts {
     let bootstrap = rule.enforcement == Enforcement::BootstrapOnly;
     NodeCounts {
         matched: to_i32(matching.matched),
-        held: number(&|node| node.present),
-        released: number(&|node| !node.present),
+        held: number(&|node| node.present && node.standing != Standing::Conflicting),
+        released: number(&|node| !node.present && node.standing != Standing::Conflicting),
         completed: number(&|node| node.standing == Standing::Completed).filter(|_| bootstrap),
         failed: number(&|node| node.failure.is_some()),
         pending: to_i32(matching.matched.saturating_sub(nodes.len())),
@@ -144,6 +144,9 @@ fn conditions(
             "NodesPending",
             format!("{pending} nodes were not evaluated yet"),
         )
+    } else if conflicting > 0 {
+        let message = format!("another rule decides about the same taint on {conflicting} nodes");
+        tell("Ready", Status::False, "Conflict", message)
     } else if rule.dry_run {
         tell(
             "Ready",
@@ -160,7 +163,9 @@ fn conditions(
         )
     };
     let conflict = if conflicting > 0 {
-        let message = format!("an older rule decides about the same taint on {conflicting} nodes");
+        let message = format!(
+            "a rule that comes first by age and name decides about the same taint on {conflicting} nodes"
+        );
         tell("Conflict", Status::True, "OlderRuleDecides", message)
     } else {
         tell("Conflict", Status::False, "NoConflict", String::new())

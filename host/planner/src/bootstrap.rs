@@ -38,11 +38,12 @@ pub fn annotation(rule: &Rule) -> (String, String) {
 /// The keys on the node that say that this rule is complete, in either form. A rule from a file
 /// has no UID: there the name in the value must do.
 pub fn keys(node: &Node, rule: &Rule) -> Vec<String> {
+    let named = |value: &str| read(value).map(|value| value.rule_name == rule.name);
     let ours = |suffix: &str, value: &str| {
-        suffix == rule.name
+        // A rule may have the UID of another for its name.
+        (suffix == rule.name && named(value) != Some(false))
             || (!rule.uid.is_empty() && suffix == rule.uid)
-            || (rule.uid.is_empty()
-                && read(value).is_some_and(|value| value.rule_name == rule.name))
+            || (rule.uid.is_empty() && named(value) == Some(true))
     };
     let completions = node
         .annotations

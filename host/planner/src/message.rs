@@ -18,7 +18,7 @@ pub(crate) fn explain(node: &Node, candidate: &Candidate<'_>, state: &State) -> 
         State::Conflict { winner } => say(
             "Conflict",
             format!(
-                "the older rule '{winner}' decides about taint {} here",
+                "rule '{winner}', which comes first by age and name, decides about taint {} here",
                 rule.taint
             ),
         ),

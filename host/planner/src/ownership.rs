@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Node;
-use crate::rule::{Effect, Rule, TaintId};
+use crate::rule::{Effect, Rule, TAINT_PREFIX, TaintId};
 
 /// Key of the annotation. Its value is a JSON array of [`Record`]s, sorted; absent when empty.
 pub const ANNOTATION: &str = "readiness.node.x-k8s.io/taint-owners";
@@ -66,13 +66,21 @@ impl Record {
 }
 
 /// The records on a node, sorted. What cannot be read counts as no record: then nothing is
-/// released that cannot be proven to be ours, and the next record replaces it.
+/// released that cannot be proven to be ours. Nor is a record of a taint that no rule can have: a
+/// kubelet may write its node's annotations and not its taints, and must not take off by our hand
+/// what an operator put there.
 pub fn read(node: &Node) -> Vec<Record> {
     let text = node
         .annotations
         .get(ANNOTATION)
         .map_or("[]", String::as_str);
-    let mut records: Vec<Record> = serde_json::from_str(text).unwrap_or_default();
+    let values: Vec<serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+    let records = values
+        .into_iter()
+        .filter_map(|value| serde_json::from_value(value).ok());
+    let mut records: Vec<Record> = records
+        .filter(|record: &Record| record.key.starts_with(TAINT_PREFIX))
+        .collect();
     records.sort();
     records
 }

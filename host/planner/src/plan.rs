@@ -149,6 +149,9 @@ pub enum State {
 /// Plans for a node. Pure: the same input gives the same plan, whatever the order of the rules.
 pub fn plan(input: &Input<'_>) -> Plan {
     let mut draft = Draft::new(input);
+    for index in draft.passed_on.clone() {
+        draft.complete(index);
+    }
     for (id, index) in draft.deciders.clone() {
         draft.decide(id, index);
     }
@@ -157,16 +160,37 @@ pub fn plan(input: &Input<'_>) -> Plan {
 }
 
 /// The rule that decides about each taint here, by index: the oldest that has a claim; where none
-/// has one, the oldest that completed its bootstrap, which may still remove the taint.
-fn deciders<'a>(input: &Input<'a>) -> BTreeMap<&'a TaintId, usize> {
-    let mut deciders = BTreeMap::new();
+/// has one, the oldest that completed its bootstrap, which may still remove the taint. A rule that
+/// completes its bootstrap just now passes the taint on to the next that has a claim, in the same
+/// plan: the second list. Else the taint would be off the node for a moment.
+fn deciders<'a>(input: &Input<'a>) -> (BTreeMap<&'a TaintId, usize>, Vec<usize>) {
+    let (mut deciders, mut passed_on) = (BTreeMap::new(), Vec::new());
     for index in by_precedence(input) {
         let rule = input.rules[index].rule;
-        if input.rules[index].selected && !rule.dry_run && !rule.terminating {
-            deciders.entry(&rule.taint).or_insert(index);
+        if !input.rules[index].selected || rule.dry_run || rule.terminating {
+            continue;
+        }
+        match deciders.get(&rule.taint) {
+            None => {
+                deciders.insert(&rule.taint, index);
+            }
+            Some(&first) if completes(input, first) && !is_completed(input.node, rule) => {
+                passed_on.push(first);
+                deciders.insert(&rule.taint, index);
+            }
+            Some(_) => {}
         }
     }
-    deciders
+    (deciders, passed_on)
+}
+
+/// Does the rule complete its bootstrap now? Only one with `bootstrap-only` can.
+fn completes(input: &Input<'_>, index: usize) -> bool {
+    let candidate = &input.rules[index];
+    let decision = candidate.verdict.map(|verdict| &verdict.result);
+    candidate.rule.enforcement == Enforcement::BootstrapOnly
+        && !is_completed(input.node, candidate.rule)
+        && matches!(decision, Some(Ok(decision)) if decision.complete_bootstrap)
 }
 
 /// What has a claim before what has none, then the older first. Creation times have a resolution
@@ -195,8 +219,9 @@ fn is_completed(node: &Node, rule: &Rule) -> bool {
 /// A plan in the making.
 struct Draft<'a> {
     input: &'a Input<'a>,
-    /// Who decides about which taint.
+    /// Who decides about which taint, and who passed it on.
     deciders: BTreeMap<&'a TaintId, usize>,
+    passed_on: Vec<usize>,
     /// What the node says of ownership, and what it shall say.
     recorded: Vec<Record>,
     records: Vec<Record>,
@@ -211,9 +236,11 @@ struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn new(input: &'a Input<'a>) -> Self {
         let recorded = ownership::read(input.node);
+        let (deciders, passed_on) = deciders(input);
         Self {
             input,
-            deciders: deciders(input),
+            deciders,
+            passed_on,
             records: recorded.clone(),
             recorded,
             add: BTreeMap::new(),
@@ -237,11 +264,8 @@ impl<'a> Draft<'a> {
         match decision.taint {
             TaintAction::Absent => {
                 self.remove(id, Some(index));
-                let bootstraps = rule.enforcement == Enforcement::BootstrapOnly;
-                if decision.complete_bootstrap && bootstraps && !completed {
-                    self.completes.insert(index);
-                    let (key, value) = bootstrap::annotation(rule);
-                    self.annotations.insert(key, Some(value));
+                if completes(self.input, index) {
+                    self.complete(index);
                 }
             }
             // A completed rule never adds its taint, nor takes over one that somebody put there.
@@ -266,6 +290,12 @@ impl<'a> Draft<'a> {
                 }
             }
         }
+    }
+
+    fn complete(&mut self, index: usize) {
+        self.completes.insert(index);
+        let (key, value) = bootstrap::annotation(self.input.rules[index].rule);
+        self.annotations.insert(key, Some(value));
     }
 
     fn own(&mut self, id: &TaintId, rule: &Rule, reason: &str) {
@@ -293,7 +323,9 @@ impl<'a> Draft<'a> {
             }
             let owns = match self.recorded.iter().find(|record| record.is_for(id)) {
                 Some(record) => record.is_of(rule),
-                None => candidate.seen_present,
+                // It names the nodes that carry the taint, whoever put it there: only a rule that
+                // holds can have been the one.
+                None => candidate.seen_present && !rule.dry_run && !is_completed(input.node, rule),
             };
             // A dry run freezes what was there before it began.
             if (rule.terminating && (owns || (candidate.selected && !rule.dry_run)))
@@ -408,7 +440,7 @@ impl<'a> Draft<'a> {
         }
         let decider = self.deciders.get(&rule.taint).copied().unwrap_or(index);
         let completed = is_completed(self.input.node, rule);
-        if !rule.dry_run && decider != index && !completed {
+        if !rule.dry_run && decider != index && !completed && !self.completes.contains(&index) {
             return State::Conflict {
                 winner: self.input.rules[decider].rule.name.clone(),
             };

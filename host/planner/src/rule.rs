@@ -5,6 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// What the key of every rule's taint begins with.
+pub const TAINT_PREFIX: &str = "readiness.k8s.io/";
+
 /// A `NodeReadinessRule` that passed its schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {

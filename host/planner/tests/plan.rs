@@ -352,6 +352,94 @@ fn nrc_374_deleting_a_dry_run_rule_removes_only_what_it_owns() {
 }
 
 #[test]
+fn nrc_374_what_a_status_shows_is_not_owned_by_a_dry_run_nor_by_a_completed_rule() {
+    let dry = Rule {
+        terminating: true,
+        dry_run: true,
+        ..rule("a")
+    };
+    let seen = |rule: Rule| {
+        [Case {
+            seen_present: true,
+            ..Case::not_selected(rule)
+        }]
+    };
+    assert!(plan_for(&tainted(), &seen(dry)).changes.is_empty());
+    let (key, value) = bootstrap::annotation(&bootstrap_only("a"));
+    let node = Node {
+        annotations: [(key, value)].into(),
+        ..tainted()
+    };
+    assert!(
+        plan_for(&node, &seen(bootstrap_only("a")))
+            .changes
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_forged_record_takes_off_no_foreign_taint() {
+    let foreign = TaintId {
+        key: "dedicated".into(),
+        ..id("agent")
+    };
+    let record = ownership::Record::new(&foreign, &rule("gone"), at(0), "Forged");
+    let mut node = Node {
+        taints: vec![taint(&foreign, "db")],
+        ..node()
+    };
+    let value = serde_json::to_string(&[record]).unwrap();
+    node.annotations.insert(ownership::ANNOTATION.into(), value);
+    assert!(plan_for(&node, &[]).changes.is_empty());
+}
+
+#[test]
+fn one_record_that_cannot_be_read_does_not_hide_the_others() {
+    let mut node = held_by(&rule("a"));
+    let value = node.annotations[ownership::ANNOTATION].replacen('[', r#"["odd","#, 1);
+    node.annotations.insert(ownership::ANNOTATION.into(), value);
+    assert_eq!(
+        plan_for(&node, &[Case::not_selected(rule("a"))])
+            .changes
+            .remove,
+        [id("agent")]
+    );
+}
+
+#[test]
+fn a_rule_named_like_the_uid_of_another_is_not_completed_by_it() {
+    let (key, value) = bootstrap::annotation(&bootstrap_only("a"));
+    let node = Node {
+        annotations: [(key, value)].into(),
+        ..node()
+    };
+    assert_eq!(
+        bootstrap::completion(&node, &bootstrap_only("a-uid")),
+        Completion::None
+    );
+}
+
+#[test]
+fn a_rule_that_completes_passes_its_taint_on_without_a_gap() {
+    let older = bootstrap_only("a");
+    let younger = Rule {
+        created: Some(at(5)),
+        ..rule("b")
+    };
+    let cases = [
+        Case::new(older.clone(), verdict(Absent, true)),
+        Case::new(younger.clone(), verdict(Present, false)),
+    ];
+    let plan = plan_for(&held_by(&older), &cases);
+    assert!(plan.changes.remove.is_empty() && plan.changes.add.is_empty());
+    assert_eq!(plan.outcomes[0].action, Action::CompleteBootstrap);
+    assert_eq!(plan.outcomes[0].state, State::Decides);
+    let node = apply(&held_by(&older), &plan.changes);
+    assert!(ownership::read(&node)[0].is_of(&younger));
+    assert_eq!(bootstrap::completion(&node, &older), Completion::ThisBoot);
+}
+
+#[test]
 fn nrc_247_deleting_a_rule_removes_its_completions_of_both_forms() {
     let gone = Rule {
         terminating: true,

@@ -96,12 +96,12 @@ pub struct NodeCounts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched: Option<i32>,
 
-    /// Selected nodes that carry the taint.
+    /// Selected nodes that carry the taint, without those that conflict.
     #[schemars(range(min = 0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<i32>,
 
-    /// Selected nodes that do not carry the taint.
+    /// Selected nodes that do not carry the taint, without those that conflict.
     #[schemars(range(min = 0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<i32>,
@@ -121,7 +121,7 @@ pub struct NodeCounts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<i32>,
 
-    /// Selected nodes where an older rule decides about the same taint.
+    /// Selected nodes where another rule, which is older, decides about the same taint.
     #[schemars(range(min = 0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflicting: Option<i32>,
