@@ -148,8 +148,9 @@ fn build() -> anyhow::Result<PathBuf> {
     let release = this.components().any(|part| part.as_os_str() == "release");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
+    // Of the whole workspace, so that its features are those of every other build: one wasmtime.
     build
-        .args(["build", "--quiet", "--package", "host"])
+        .args(["build", "--quiet", "--workspace", "--bin", "host"])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if release {
         build.arg("--release");

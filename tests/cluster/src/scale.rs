@@ -73,32 +73,44 @@ pub async fn flip_all(
 /// Watches until no node carries the guide's taint. When each was seen without it first.
 ///
 /// # Errors
-/// The watch cannot be started.
+/// The nodes cannot be listed.
 pub async fn until_untainted(
     cluster: &Cluster,
     count: usize,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<HashMap<String, Instant>>>> {
-    let nodes = cluster.nodes();
+    // The slim node: who decodes images falls behind, and the API server ends the watch of a client
+    // that does. It may all the same: then it is begun again.
+    let nodes = Api::<api::Node>::all(cluster.client.clone());
     let version = nodes
-        .list_metadata(&Default::default())
+        .list(&Default::default())
         .await?
         .metadata
         .resource_version;
-    let version = version.context("a list has a version")?;
-    let events = nodes.watch(&WatchParams::default(), &version).await?;
     Ok(tokio::spawn(async move {
-        let mut events = std::pin::pin!(events);
+        let mut version = version.context("a list has a version")?;
         let mut released = HashMap::new();
         while released.len() < count {
-            let event = events.try_next().await?.context("the watch ended early")?;
-            if let WatchEvent::Modified(node) = event
-                && !node
-                    .spec
-                    .iter()
-                    .flat_map(|spec| spec.taints.iter().flatten())
-                    .any(|taint| taint.key == GUIDE_TAINT)
+            let mut events = nodes
+                .watch(&WatchParams::default(), &version)
+                .await?
+                .boxed();
+            while let Some(WatchEvent::Added(node) | WatchEvent::Modified(node)) =
+                events.try_next().await?
             {
-                released.entry(node.name_any()).or_insert_with(Instant::now);
+                version = node.metadata.resource_version.clone().unwrap_or(version);
+                if !node
+                    .facts
+                    .taints
+                    .iter()
+                    .any(|taint| taint.key == GUIDE_TAINT)
+                {
+                    released
+                        .entry(node.facts.name.clone())
+                        .or_insert_with(Instant::now);
+                }
+                if released.len() == count {
+                    break;
+                }
             }
         }
         Ok(released)
