@@ -40,7 +40,13 @@ pub fn decode(mut raw: Value) -> Result<NodeReadinessRule, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
+    // Parameters are the policy's own: there a null is kept.
+    let parameters = "/spec/policy/parameters";
+    let kept = raw.pointer_mut(parameters).map(Value::take);
     drop_nulls(&mut raw["spec"]);
+    if let Some(kept) = kept.filter(|kept| !kept.is_null()) {
+        raw["spec"]["policy"]["parameters"] = kept;
+    }
     serde_json::from_value(raw).map_err(|error| {
         // Metadata of a wrong shape: the only part that the schema does not describe.
         vec![Problem {
@@ -177,6 +183,9 @@ impl Problems {
             if map.get(name).is_none_or(Value::is_null) {
                 self.add(&child(name), "Required value".to_owned());
             }
+        }
+        if schema.x_kubernetes_preserve_unknown_fields == Some(true) {
+            return;
         }
         for (name, value) in map {
             let known = (schema.properties.as_ref()).and_then(|properties| properties.get(name));

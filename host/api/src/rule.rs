@@ -7,6 +7,7 @@ pub(crate) mod convert;
 pub mod status;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,64 @@ pub struct NodeReadinessRuleSpec {
     /// If true, no node is changed: the status says what the rule would do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
+
+    /// If true, every node stays as it is: no taint is added or removed and no bootstrap completes.
+    /// The rule keeps its taints and its claim to them. A controller that does not know this field
+    /// goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+
+    /// How many nodes the rule may hold. Beyond that it adds no taint; it always goes on releasing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+
+    /// Name of a rule that this one takes the place of. On the nodes that both select this one
+    /// decides, inherits completed bootstraps, and takes the taint over without a gap. Delete the
+    /// other rule when this one is Ready.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+
+    /// The policy that decides; `default` if not given. A controller that knows no policies goes by
+    /// the conditions alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyReference>,
+}
+
+/// The most nodes that a rule may hold at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// A number of nodes, or a percentage of those that the rule selects, rounded up, such as `10%`.
+    /// Taints that the rule found on a node do not count.
+    #[x_kube(validation = Rule::new("type(self) == int ? self >= 0 : self.matches('^(100|[1-9]?[0-9])%$')").message("maxHeld must be a number of nodes, or a percentage such as 10%"))]
+    pub max_held: IntOrString,
+
+    /// Nodes that are younger when they are held do not count: a cluster that grows is no accident.
+    /// Such as `10m`, which is the default; `0s`: every node counts.
+    #[schemars(
+        length(min = 2, max = 32),
+        regex(pattern = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$")
+    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exempt_younger_than: Option<String>,
+}
+
+/// A policy with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyReference {
+    /// Name of the policy. `default` is built in.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub name: String,
+
+    /// What the policy is told, as it describes itself.
+    #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// A condition of a node and the status that it must have.

@@ -1,6 +1,7 @@
 //! A rule, as far as a decision and a plan depend on it.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,40 @@ pub struct Rule {
     pub enforcement: Enforcement,
     /// Parameters of the policy as JSON; empty if there are none.
     pub parameters: String,
+    /// `spec.suspend`, or every rule is frozen: what is on the nodes stays.
+    pub suspended: bool,
+    /// `spec.replaces`: name of the rule whose place it takes.
+    pub replaces: Option<String>,
+    /// `spec.budget`.
+    pub budget: Option<Budget>,
+}
+
+/// How many nodes a rule may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// The most at once.
+    pub most: Limit,
+    /// Nodes that are younger do not count.
+    pub exempt_younger_than: Duration,
+}
+
+/// A number of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// So many.
+    Nodes(u32),
+    /// 0 to 100 percent of the nodes that the rule selects, rounded up.
+    Percent(u8),
+}
+
+impl Limit {
+    /// The number, where the rule selects `matched` nodes.
+    pub fn of(self, matched: usize) -> usize {
+        match self {
+            Self::Nodes(number) => usize::try_from(number).unwrap_or(usize::MAX),
+            Self::Percent(percent) => matched.saturating_mul(percent.into()).div_ceil(100),
+        }
+    }
 }
 
 /// One entry of `spec.conditions`.

@@ -3,12 +3,21 @@
 //! The schema refuses most of this, but not in a cluster that has another definition, and core
 //! validation of a node is stricter about a taint than the schema of a rule may be.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use planner::rule::{Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId};
+use std::time::Duration;
 
-use super::{NodeReadinessRule, TAINT_PREFIX, Taint};
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use planner::rule::{Effect, Enforcement, Limit, Matching, Requirement, Rule, Status, TaintId};
+
+use super::{Budget, NodeReadinessRule, TAINT_PREFIX, Taint};
 use crate::names;
 use crate::selector::{InvalidSelector, Selector};
+
+/// The policy that is built in.
+const DEFAULT_POLICY: &str = "default";
+/// `spec.budget.exemptYoungerThan` where it is not given.
+const DEFAULT_EXEMPTION: Duration = Duration::from_secs(10 * 60);
 
 impl NodeReadinessRule {
     /// The rule as the planner knows it.
@@ -56,7 +65,10 @@ impl NodeReadinessRule {
                 Enforcement::parse,
                 Enforcement::ALL,
             )?,
-            parameters: String::new(),
+            parameters: self.parameters()?,
+            suspended: spec.suspend.unwrap_or(false),
+            replaces: spec.replaces.clone(),
+            budget: spec.budget.as_ref().map(Budget::parse).transpose()?,
         };
         self.selector()?;
         Ok(rule)
@@ -68,6 +80,63 @@ impl NodeReadinessRule {
     /// An unparsable selector selects no node.
     pub fn selector(&self) -> Result<Selector, InvalidSelector> {
         Selector::parse(&self.spec.node_selector)
+    }
+}
+
+impl NodeReadinessRule {
+    /// The parameters of the policy as JSON; empty if there are none.
+    fn parameters(&self) -> Result<String, InvalidRule> {
+        let Some(policy) = &self.spec.policy else {
+            return Ok(String::new());
+        };
+        if policy.name != DEFAULT_POLICY {
+            return Err(InvalidRule::Policy {
+                name: policy.name.clone(),
+            });
+        }
+        let parameters = policy.parameters.as_ref();
+        Ok(parameters.map_or_else(String::new, |parameters| {
+            serde_json::Value::Object(parameters.clone()).to_string()
+        }))
+    }
+}
+
+impl Budget {
+    fn parse(&self) -> Result<planner::rule::Budget, InvalidRule> {
+        let bad = |field, value: &str, problem| InvalidRule::Budget {
+            field,
+            value: value.to_owned(),
+            problem,
+        };
+        let most = match &self.max_held {
+            IntOrString::Int(number) => u32::try_from(*number).ok().map(Limit::Nodes),
+            IntOrString::String(text) => text
+                .strip_suffix('%')
+                .and_then(|percent| percent.parse().ok())
+                .filter(|percent| *percent <= 100)
+                .map(Limit::Percent),
+        };
+        let most = most.ok_or_else(|| {
+            let value = match &self.max_held {
+                IntOrString::Int(number) => number.to_string(),
+                IntOrString::String(text) => text.clone(),
+            };
+            bad(
+                "maxHeld",
+                &value,
+                "give a number of nodes, or a percentage such as 10%",
+            )
+        })?;
+        let exempt_younger_than = match &self.exempt_younger_than {
+            None => DEFAULT_EXEMPTION,
+            Some(text) => (text.parse::<SignedDuration>().ok())
+                .and_then(|duration| Duration::try_from(duration).ok())
+                .ok_or_else(|| bad("exemptYoungerThan", text, "give a duration such as 10m"))?,
+        };
+        Ok(planner::rule::Budget {
+            most,
+            exempt_younger_than,
+        })
     }
 }
 
@@ -141,6 +210,22 @@ pub enum InvalidRule {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A budget that cannot be read.
+    #[error("spec.budget.{field}: {value:?}: {problem}")]
+    Budget {
+        /// `maxHeld` or `exemptYoungerThan`.
+        field: &'static str,
+        /// What stands there.
+        value: String,
+        /// What to do.
+        problem: &'static str,
+    },
+    /// A policy that is not there.
+    #[error("spec.policy.name: there is no policy {name:?}; this version has only \"default\"")]
+    Policy {
+        /// What stands there.
+        name: String,
+    },
     /// The selector cannot be read.
     #[error(transparent)]
     Selector(#[from] InvalidSelector),
@@ -153,6 +238,8 @@ impl InvalidRule {
             Self::Word { .. } => "UnknownValue",
             Self::NoConditions => "NoConditions",
             Self::Taint { .. } => "InvalidTaint",
+            Self::Budget { .. } => "InvalidBudget",
+            Self::Policy { .. } => "UnknownPolicy",
             Self::Selector(_) => "InvalidSelector",
         }
     }
@@ -174,7 +261,9 @@ mod tests {
                 "conditionPolicy": "anyOf",
                 "enforcementMode": "continuous",
                 "taint": {"key": "readiness.k8s.io/agent", "effect": "NoExecute", "value": "pending"},
-                "nodeSelector": {"matchLabels": {"a": "b"}}, "dryRun": true}});
+                "nodeSelector": {"matchLabels": {"a": "b"}}, "dryRun": true, "suspend": true,
+                "replaces": "older", "budget": {"maxHeld": "10%", "exemptYoungerThan": "1m30s"},
+                "policy": {"name": "default", "parameters": {"minReadyTime": "30s"}}}});
         change(&mut rule);
         serde_json::from_value(rule).unwrap()
     }
@@ -208,24 +297,58 @@ mod tests {
                 ],
                 matching: Matching::AnyOf,
                 enforcement: Enforcement::Continuous,
-                parameters: String::new(),
+                parameters: r#"{"minReadyTime":"30s"}"#.into(),
+                suspended: true,
+                replaces: Some("older".into()),
+                budget: Some(planner::rule::Budget {
+                    most: Limit::Percent(10),
+                    exempt_younger_than: Duration::from_secs(90),
+                }),
             }
         );
         let short = rule(|rule| {
             let spec = rule["spec"].as_object_mut().unwrap();
             spec.remove("conditionPolicy");
-            spec.remove("dryRun");
+            spec.retain(|field, _| {
+                !["dryRun", "suspend", "replaces", "budget", "policy"].contains(&field.as_str())
+            });
             rule["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
         });
         let short = short.to_rule().unwrap();
         assert_eq!(short.matching, Matching::AllOf);
-        assert!(!short.dry_run);
+        assert!(!short.dry_run && !short.suspended);
+        assert_eq!((short.replaces, short.budget), (None, None));
+        assert_eq!(short.parameters, "");
         assert!(short.terminating);
     }
 
     #[test]
     fn compat_028_what_cannot_be_enforced_says_where() {
-        let cases: [(&str, Value, &str, &str); 9] = [
+        let cases: [(&str, Value, &str, &str); 13] = [
+            (
+                "/spec/budget/maxHeld",
+                json!("101%"),
+                "spec.budget.maxHeld: ",
+                "InvalidBudget",
+            ),
+            (
+                "/spec/budget/maxHeld",
+                json!(-1),
+                "spec.budget.maxHeld: ",
+                "InvalidBudget",
+            ),
+            (
+                "/spec/budget/exemptYoungerThan",
+                json!("soon"),
+                "spec.budget.exemptYoungerThan: ",
+                "InvalidBudget",
+            ),
+            (
+                "/spec/policy/name",
+                json!("other"),
+                "spec.policy.name: ",
+                "UnknownPolicy",
+            ),
             (
                 "/spec/taint/value",
                 json!("not ok!"),

@@ -30,6 +30,9 @@ pub(crate) fn rule() -> Rule {
         matching: Matching::AllOf,
         enforcement: Enforcement::Continuous,
         parameters: String::new(),
+        suspended: false,
+        replaces: None,
+        budget: None,
     }
 }
 

@@ -58,6 +58,9 @@ fn rule(name: &str) -> Rule {
         matching: Matching::AllOf,
         enforcement: Enforcement::Continuous,
         parameters: String::new(),
+        suspended: false,
+        replaces: None,
+        budget: None,
     }
 }
 

@@ -68,6 +68,9 @@ pub fn rule(name: &str) -> Rule {
         matching: Matching::AllOf,
         enforcement: Enforcement::Continuous,
         parameters: String::new(),
+        suspended: false,
+        replaces: None,
+        budget: None,
     }
 }
 
