@@ -13,7 +13,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::rule::{NodeReadinessRule, TAINT_PREFIX, messages};
+use planner::rule::TaintPrefixes;
+
+use crate::rule::{NodeReadinessRule, messages};
 use crate::{crds, names};
 
 /// Something that the API server would refuse.
@@ -35,8 +37,8 @@ impl fmt::Display for Problem {
 ///
 /// # Errors
 /// What is wrong, in the order of the fields; at least one problem.
-pub fn decode(mut raw: Value) -> Result<NodeReadinessRule, Vec<Problem>> {
-    let problems = check(&raw);
+pub fn decode(mut raw: Value, prefixes: &TaintPrefixes) -> Result<NodeReadinessRule, Vec<Problem>> {
+    let problems = check(&raw, prefixes);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -70,9 +72,9 @@ fn drop_nulls(value: &mut Value) {
 
 /// What the API server would refuse in a `NodeReadinessRule`: unknown fields, the schema, the CEL
 /// rules about its taint, and its name. Empty: it would be stored.
-pub fn check(raw: &Value) -> Vec<Problem> {
+pub fn check(raw: &Value, prefixes: &TaintPrefixes) -> Vec<Problem> {
     let mut problems = Problems(Vec::new());
-    let definition = crds::node_readiness_rule();
+    let definition = crds::node_readiness_rule(prefixes);
     let schema = definition.spec.versions.into_iter().next();
     let schema = schema.and_then(|version| version.schema?.open_api_v3_schema);
     let Some(root) = raw.as_object() else {
@@ -87,7 +89,7 @@ pub fn check(raw: &Value) -> Vec<Problem> {
         }
         problems.object(&schema, root, "");
     }
-    taint(&raw["spec"]["taint"], &mut problems);
+    taint(&raw["spec"]["taint"], prefixes, &mut problems);
     problems.0
 }
 
@@ -109,7 +111,7 @@ fn name(name: &Value, problems: &mut Problems) {
 }
 
 /// The CEL rules of `spec.taint`, each with the same meaning as the one with its message.
-fn taint(taint: &Value, problems: &mut Problems) {
+fn taint(taint: &Value, prefixes: &TaintPrefixes, problems: &mut Problems) {
     let field = "spec.taint";
     let mut require = |met: bool, message: &str| {
         if !met {
@@ -119,7 +121,7 @@ fn taint(taint: &Value, problems: &mut Problems) {
     let size = |text: &str| text.chars().count();
     if let Some(key) = taint["key"].as_str() {
         require(size(key) <= 253, messages::KEY_LENGTH);
-        require(key.starts_with(TAINT_PREFIX), messages::KEY_PREFIX);
+        require(prefixes.allow(key), &messages::key_prefix(prefixes));
         let parts: Vec<_> = key.split('/').collect();
         require(parts.len() == 2, messages::KEY_PARTS);
         if let [_, name] = parts[..] {

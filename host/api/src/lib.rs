@@ -10,7 +10,7 @@
 pub mod check;
 pub mod crds;
 mod lenient;
-mod names;
+pub mod names;
 pub mod node;
 pub mod patch;
 pub mod rule;

@@ -53,7 +53,7 @@ pub(crate) fn is_word(text: &str) -> bool {
 }
 
 /// A DNS subdomain (RFC 1123) in lower case.
-pub(crate) fn is_subdomain(text: &str) -> bool {
+pub fn is_subdomain(text: &str) -> bool {
     let label = |label: &str| {
         is_word(label)
             && label

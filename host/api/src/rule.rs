@@ -21,8 +21,17 @@ pub const FINALIZER: &str = "readiness.node.x-k8s.io/cleanup-taints";
 
 /// The messages of the CEL rules about a taint, which are part of the API.
 pub(crate) mod messages {
+    use planner::rule::TaintPrefixes;
+
     pub(crate) const KEY_LENGTH: &str = "taint key length must be at most 253 characters";
-    pub(crate) const KEY_PREFIX: &str = "taint key must start with 'readiness.k8s.io/'";
+    /// The Go controller's words, where the operator added no further prefix.
+    pub(crate) fn key_prefix(prefixes: &TaintPrefixes) -> String {
+        let quoted: Vec<_> = prefixes
+            .iter()
+            .map(|prefix| format!("'{prefix}'"))
+            .collect();
+        format!("taint key must start with {}", quoted.join(" or "))
+    }
     pub(crate) const KEY_PARTS: &str =
         "taint key must have exactly one '/' separator (prefix/name format)";
     pub(crate) const NAME_LENGTH: &str = "taint key name part must be 1-63 characters";
@@ -31,6 +40,9 @@ pub(crate) mod messages {
     pub(crate) const EFFECT: &str =
         "taint effect must be one of 'NoSchedule', 'PreferNoSchedule', 'NoExecute'";
 }
+
+/// The CEL rule about the prefix of a taint's key, as it stands before the prefixes are known.
+pub(crate) const PREFIX_RULE: &str = "self.key.startsWith('')";
 
 /// What a rule demands of the nodes that it selects, and the taint that holds them until then.
 #[expect(clippy::duplicated_attributes, reason = "columns of the same type")]
@@ -221,7 +233,8 @@ pub struct ConditionRequirement {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("size(self.key) <= 253").message(messages::KEY_LENGTH),
-    validation = Rule::new("self.key.startsWith('readiness.k8s.io/')").message(messages::KEY_PREFIX),
+    // Which prefixes there are is the operator's choice: see `crds`.
+    validation = Rule::new(PREFIX_RULE).message("taint key must start with a prefix"),
     validation = Rule::new("self.key.split('/').size() == 2").message(messages::KEY_PARTS),
     // A key of another shape has its message already.
     validation = Rule::new("self.key.split('/').size() != 2 || (self.key.split('/')[1].size() >= 1 && self.key.split('/')[1].size() <= 63)").message(messages::NAME_LENGTH),

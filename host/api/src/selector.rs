@@ -58,6 +58,11 @@ impl Selector {
             })
     }
 
+    /// Selects no node: no label has one of no values.
+    pub fn nothing() -> Self {
+        Self(kube::core::Expression::In("readiness.node.x-k8s.io/none".into(), [].into()).into())
+    }
+
     /// Does it select a node with these labels?
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.matches(labels)
@@ -112,6 +117,14 @@ mod tests {
         assert!(all.selects_all());
         assert!(all.matches(&BTreeMap::new()));
         assert!(all.matches(&BTreeMap::from([("a".into(), "b".into())])));
+    }
+
+    #[test]
+    fn nothing_selects_nothing() {
+        let key = "readiness.node.x-k8s.io/none".to_owned();
+        for labels in [BTreeMap::new(), BTreeMap::from([(key, String::new())])] {
+            assert!(!Selector::nothing().matches(&labels));
+        }
     }
 
     #[test]

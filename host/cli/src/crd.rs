@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use crate::exit::Exit;
-use crate::output;
+use crate::{output, prefixes};
 
 /// Print the CustomResourceDefinition of NodeReadinessRule.
 #[derive(Debug, clap::Args)]
@@ -15,11 +15,15 @@ Examples:
 Exit status:
   0  printed
   2  bad usage")]
-pub struct Options {}
+pub struct Options {
+    #[command(flatten)]
+    prefixes: prefixes::Options,
+}
 
 /// Prints the definitions as YAML.
-pub fn run(Options {}: Options) -> anyhow::Result<Exit> {
-    let yaml = api::crds::crd_yaml().context("the definition cannot be printed")?;
+pub fn run(Options { prefixes }: Options) -> anyhow::Result<Exit> {
+    let yaml =
+        api::crds::crd_yaml(&prefixes.prefixes()).context("the definition cannot be printed")?;
     output::result(&yaml)?;
     Ok(Exit::Success)
 }

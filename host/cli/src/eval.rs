@@ -9,16 +9,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use controller::decide::{ActiveRule, Decided, Seen, decide};
+use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide};
 use engine::{Engine, Policy};
 use jiff::Timestamp;
 use planner::ownership;
+use planner::rule::TaintPrefixes;
 
 use crate::exit::Exit;
 use crate::input::nodes::GivenNode;
 use crate::input::rules::GivenRule;
 use crate::input::{self, BadInput, STDIN};
-use crate::output;
+use crate::{output, prefixes};
 
 use report::Report;
 
@@ -49,6 +50,9 @@ pub struct Options {
     /// The time that counts as now, such as 2026-07-01T12:00:00Z; without it the current time
     #[arg(long, value_name = "TIME", value_parser = time)]
     now: Option<Timestamp>,
+
+    #[command(flatten)]
+    prefixes: prefixes::Options,
 
     /// How the result is printed
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
@@ -114,9 +118,11 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         nodes,
         policy,
         now,
+        prefixes,
         output: format,
         kubeconfig,
     } = options;
+    let prefixes = prefixes.prefixes();
     if rules
         .iter()
         .chain(&nodes)
@@ -129,15 +135,15 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         )
         .into());
     }
-    let rules = input::rules::rules(&input::read(&rules)?)?;
-    let nodes = if nodes.is_empty() {
+    let rules = input::rules::rules(&input::read(&rules)?, &prefixes)?;
+    let mut nodes = if nodes.is_empty() {
         cluster::nodes(kubeconfig.as_deref())?
     } else {
         input::nodes::nodes(&input::read(&nodes)?)?
     };
     let policy = load(policy)?;
     let now = now.unwrap_or_else(Timestamp::now);
-    let rules = match activate(&rules, &policy)? {
+    let rules = match activate(&rules, &policy, &prefixes)? {
         Ok(rules) => rules,
         Err(failures) => {
             failures.iter().for_each(output::error);
@@ -145,8 +151,27 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         }
     };
     let mut report = Report::new(now);
+    // Where a budget has too little room, it is filled in this order.
+    nodes.sort_by(|one, two| one.node.facts.name.cmp(&two.node.facts.name));
+    let fleet: Vec<_> = (nodes.iter().map(|given| Arc::clone(&given.node.facts))).collect();
+    let seats = Seats::new(move || fleet.clone());
     for given in &nodes {
-        report.add(&given.node.facts, &decide_about(given, &rules, now));
+        let facts = &given.node.facts;
+        // What belongs to rules that were not given stays as it is.
+        let others: BTreeSet<String> = ownership::read(facts, &prefixes)
+            .into_iter()
+            .filter(|record| !rules.iter().any(|active| record.is_of(&active.rule)))
+            .map(|record| record.rule_uid)
+            .collect();
+        let deciding = Rules {
+            active: &rules,
+            stalled: &others,
+            prefixes: &prefixes,
+            seats: &seats,
+        };
+        let decided = decide(facts, deciding, None, now);
+        report.add(facts, &decided, &prefixes);
+        decided.seats.into_iter().for_each(Seat::keep);
     }
     report.sort();
     tell(&report, &rules, &nodes);
@@ -193,13 +218,17 @@ fn load(file: Option<PathBuf>) -> anyhow::Result<Policy> {
 /// Rules that can be evaluated, or the policy's failures to check them.
 type Checked = Result<Vec<ActiveRule>, Vec<String>>;
 
-fn activate(rules: &[GivenRule], policy: &Policy) -> Result<Checked, BadInput> {
+fn activate(
+    rules: &[GivenRule],
+    policy: &Policy,
+    prefixes: &TaintPrefixes,
+) -> Result<Checked, BadInput> {
     let mut active = Vec::new();
     let mut problems = Vec::new();
     let mut failures = Vec::new();
     for GivenRule { object, place } in rules {
         let rule = object
-            .to_rule()
+            .to_rule(prefixes)
             .map_err(|error| BadInput::one(format!("{place}: {error}")))?;
         let selector = object
             .selector()
@@ -233,17 +262,6 @@ fn activate(rules: &[GivenRule], policy: &Policy) -> Result<Checked, BadInput> {
     } else {
         Err(failures)
     })
-}
-
-fn decide_about<'a>(given: &GivenNode, rules: &'a [ActiveRule], now: Timestamp) -> Decided<'a> {
-    let facts = &given.node.facts;
-    // What belongs to rules that were not given stays as it is.
-    let others: BTreeSet<String> = ownership::read(facts)
-        .into_iter()
-        .filter(|record| !rules.iter().any(|active| record.is_of(&active.rule)))
-        .map(|record| record.rule_uid)
-        .collect();
-    decide(facts, rules, &others, now)
 }
 
 /// What is worth knowing beside the result.

@@ -7,6 +7,7 @@ mod eval;
 mod exit;
 mod input;
 mod output;
+mod prefixes;
 mod run;
 
 fn main() -> std::process::ExitCode {

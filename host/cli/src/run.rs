@@ -3,6 +3,7 @@
 pub mod go_flags;
 mod log;
 mod refused;
+mod safety;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::num::NonZeroUsize;
@@ -41,6 +42,9 @@ pub struct Options {
     rule_concurrent_reconciles: NonZeroUsize,
 
     #[command(flatten)]
+    safety: safety::Options,
+
+    #[command(flatten)]
     log: log::Options,
 
     #[command(flatten)]
@@ -75,6 +79,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         health_probe_bind_address,
         node_concurrent_reconciles,
         rule_concurrent_reconciles: _,
+        safety,
         log,
         refused,
     } = options;
@@ -83,6 +88,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         kubeconfig,
         health: address("--health-probe-bind-address", &health_probe_bind_address)?,
         node_workers: node_concurrent_reconciles.get(),
+        limits: safety.limits(),
     };
     log.start()?;
     let engine = Engine::new(&engine::Options::default())?;

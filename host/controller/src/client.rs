@@ -15,9 +15,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    /// What the patch tested is not so any more, or the patched object is invalid.
+    /// Somebody else was faster.
     #[error("{0}")]
     Conflict(String),
+    /// What the patch tested is not so any more; or validation, admission or authorization is against
+    /// what it would make.
+    #[error("{0}")]
+    Refused(String),
     /// There is no such object.
     #[error("{0}")]
     NotFound(String),
@@ -37,9 +41,12 @@ pub(crate) async fn timely<T>(
         )));
     };
     answer.map_err(|error| match &error {
-        // A failed test of a JSON patch is 422 with the reason Invalid and no details.
-        kube::Error::Api(status) if matches!(status.code, 409 | 422) => {
+        kube::Error::Api(status) if status.code == 409 => {
             RequestError::Conflict(status.message.clone())
+        }
+        // A failed test of a JSON patch is 422 with the reason Invalid and no details.
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
+            RequestError::Refused(status.message.clone())
         }
         kube::Error::Api(status) if status.code == 404 => {
             RequestError::NotFound(status.message.clone())

@@ -1,5 +1,7 @@
 //! Facts → verdicts → plan, for one node: the path that `host run` and `host eval` share.
 
+mod seats;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,11 +9,14 @@ use api::rule::status::{NodeEvaluation, TaintStatus};
 use engine::Policy;
 use planner::Timestamp;
 use planner::facts::Node;
-use planner::plan::{Candidate, Input, Plan, plan};
+use planner::ownership::Record;
+use planner::plan::{Action, Candidate, Input, Plan, plan};
 use planner::question::NodeAnswers;
-use planner::rule::Rule;
-use planner::verdict::Verdict;
+use planner::rule::{Rule, TaintId, TaintPrefixes};
+use planner::verdict::{TaintAction, Verdict};
 use planner::{bootstrap, ownership};
+
+pub use seats::{Seat, Seats};
 
 /// A rule that can be used, with its parsed selector and its policy.
 #[derive(Debug, Clone)]
@@ -60,6 +65,19 @@ impl Seen {
     }
 }
 
+/// What is decided with, at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// The rules that can be used.
+    pub active: &'a [ActiveRule],
+    /// UIDs of rules that exist but cannot be used: what they own stays.
+    pub stalled: &'a BTreeSet<String>,
+    /// What the keys of taints may begin with.
+    pub prefixes: &'a TaintPrefixes,
+    /// Who holds how many nodes.
+    pub seats: &'a Seats,
+}
+
 /// What was decided about a node.
 #[derive(Debug)]
 pub struct Decided<'a> {
@@ -70,21 +88,38 @@ pub struct Decided<'a> {
     pub verdicts: Vec<Option<Verdict>>,
     /// The plan; its outcomes stand in the same order.
     pub plan: Plan,
+    /// The places in the budgets of rules that the plan takes. They are free again when this is
+    /// dropped, unless [`Seat::keep`] was called because the plan was carried out.
+    pub seats: Vec<Seat<'a>>,
 }
 
-/// Decides about a node as it is at `now`. `stalled` holds the UIDs of rules that exist but cannot
-/// be used: what they own stays.
+impl Decided<'_> {
+    /// The taints that the plan is about: on the node, or in what is recorded there.
+    pub(crate) fn changed_taints(&self) -> BTreeSet<TaintId> {
+        let outcomes = self.rules.iter().zip(&self.plan.outcomes);
+        let changed = outcomes.filter(|(active, outcome)| {
+            outcome.action != Action::None || outcome.adopted || active.rule.terminating
+        });
+        let orphans = self.plan.orphans.iter().map(Record::id);
+        changed
+            .map(|(active, _)| active.rule.taint.clone())
+            .chain(orphans)
+            .collect()
+    }
+}
+
+/// Decides about a node as it is at `now`, or about one of its taints only.
 pub fn decide<'a>(
     node: &Arc<Node>,
-    rules: impl IntoIterator<Item = &'a ActiveRule>,
-    stalled: &BTreeSet<String>,
+    rules: Rules<'a>,
+    only: Option<&TaintId>,
     now: Timestamp,
 ) -> Decided<'a> {
-    let records = ownership::read(node);
+    let records = ownership::read(node, rules.prefixes);
     let mut relevant = Vec::new();
     let mut verdicts = Vec::new();
     let mut selected = Vec::new();
-    for active in rules {
+    for active in rules.active {
         let rule = &active.rule;
         let selects = active.selector.matches(&node.labels);
         let may_own =
@@ -94,40 +129,67 @@ pub fn decide<'a>(
         }
         // A rule that is being deleted decides nothing any more.
         let asked = selects && !rule.terminating;
-        verdicts.push(asked.then(|| ask(node, active, now)));
+        verdicts.push(asked.then(|| ask(node, active, replaced(rule, rules.active), now)));
         selected.push(selects);
         relevant.push(active);
     }
+    let seats: Vec<_> = relevant
+        .iter()
+        .zip(&verdicts)
+        .map(
+            |(active, verdict)| match verdict.as_ref()?.result.as_ref() {
+                Ok(decision) if decision.taint == TaintAction::Present => {
+                    rules.seats.take(active, node, rules.prefixes)
+                }
+                _ => None,
+            },
+        )
+        .collect();
     let candidates: Vec<_> = relevant
         .iter()
         .zip(&verdicts)
         .zip(selected)
-        .map(|((active, verdict), selected)| Candidate {
+        .zip(&seats)
+        .map(|(((active, verdict), selected), seat)| Candidate {
             rule: &active.rule,
             selected,
             verdict: verdict.as_ref(),
             seen_present: active.seen_present.contains(node),
+            replaces: replaced(&active.rule, rules.active),
+            within_budget: active.rule.budget.is_none() || seat.is_some(),
         })
         .collect();
     let plan = plan(&Input {
         node,
         now,
         rules: &candidates,
-        stalled,
+        stalled: rules.stalled,
+        prefixes: rules.prefixes,
+        only,
     });
+    let seats = seats.into_iter().zip(&plan.outcomes);
+    let seats = seats.filter_map(|(seat, outcome)| seat.filter(|_| outcome.counts));
     Decided {
+        seats: seats.collect(),
         rules: relevant,
         verdicts,
         plan,
     }
 }
 
-fn ask(node: &Arc<Node>, active: &ActiveRule, now: Timestamp) -> Verdict {
+/// The rule whose place another takes.
+fn replaced<'a>(rule: &Rule, rules: &'a [ActiveRule]) -> Option<&'a Rule> {
+    let name = rule.replaces.as_ref()?;
+    let mut rules = rules.iter().map(|active| &*active.rule);
+    rules.find(|other| other.name == *name)
+}
+
+fn ask(node: &Arc<Node>, active: &ActiveRule, replaced: Option<&Rule>, now: Timestamp) -> Verdict {
     let rule = &active.rule;
     let answers = NodeAnswers {
         node: Arc::clone(node),
         taint: rule.taint.clone(),
-        completion: bootstrap::completion(node, rule),
+        completion: bootstrap::completion_with(node, rule, replaced),
         now,
     };
     active.policy.evaluate(rule, Box::new(answers))

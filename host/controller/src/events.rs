@@ -2,13 +2,16 @@
 //!
 //! An event is news, not state: it waits in a bounded queue, is sent once, and may be lost.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use api::NodeReadinessRule;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::Client;
+use kube::{Client, Resource};
 use planner::Timestamp;
 use planner::rule::TaintId;
 use tokio::sync::mpsc;
@@ -20,6 +23,10 @@ use crate::client::create_event;
 const CONTROLLER: &str = "node-readiness-controller";
 /// More are dropped, with a warning: an event storm must not become a memory leak.
 const WAITING: usize = 4096;
+/// A warning is told again after this time: the API server keeps an event for an hour.
+const AGAIN: Duration = Duration::from_secs(60 * 60);
+/// So many warnings are remembered; further ones are not told until some are old.
+const REMEMBERED: usize = 10_000;
 /// How many are sent at the same time.
 const IN_FLIGHT: usize = 4;
 
@@ -46,7 +53,11 @@ impl Kind {
 pub(crate) struct Events {
     send: mpsc::Sender<Event>,
     instance: Arc<str>,
+    told: Arc<Mutex<HashMap<Told, Instant>>>,
 }
+
+/// UID, reason and subject of a warning.
+type Told = (String, &'static str, String);
 
 impl Events {
     /// The sender, and the work of sending: ends when all senders are gone.
@@ -69,7 +80,14 @@ impl Events {
                 }
             }
         });
-        (Self { send, instance }, work)
+        (
+            Self {
+                send,
+                instance,
+                told: Arc::default(),
+            },
+            work,
+        )
     }
 
     /// Tells that something happened to a taint of a node.
@@ -82,23 +100,71 @@ impl Events {
         now: Timestamp,
     ) {
         let (reason, action, words) = kind.words();
+        let suffix = taint.key.rsplit('/').next().unwrap_or_default();
+        let note = format!("Taint '{taint}' {words} rule '{rule}'");
+        self.send(
+            Object::Node(node),
+            "Normal",
+            (reason, action),
+            suffix,
+            note,
+            now,
+        );
+    }
+
+    /// Warns of something about a node or a rule that will not mend itself. The same about the same
+    /// `subject` is told once an hour at most, however often it is met.
+    pub(crate) fn warn(
+        &self,
+        object: Object<'_>,
+        reason: &'static str,
+        subject: &str,
+        note: String,
+        now: Timestamp,
+    ) {
+        let (kind, name, uid) = object.identity();
+        let key = (uid.to_owned(), reason, subject.to_owned());
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= REMEMBERED {
+            told.retain(|_, at| at.elapsed() < AGAIN);
+        }
+        let again = told.get(&key).is_none_or(|at| at.elapsed() >= AGAIN);
+        if !again || told.len() >= REMEMBERED {
+            return;
+        }
+        told.insert(key, Instant::now());
+        drop(told);
+        warn!(object = format!("{kind}/{name}"), reason, "{note}");
+        self.send(object, "Warning", (reason, "Reconcile"), reason, note, now);
+    }
+
+    fn send(
+        &self,
+        object: Object<'_>,
+        type_: &str,
+        (reason, action): (&str, &str),
+        suffix: &str,
+        note: String,
+        now: Timestamp,
+    ) {
+        let (kind, name, uid) = object.identity();
         let event = Event {
             metadata: ObjectMeta {
                 namespace: Some("default".into()),
-                // Unique by its time: a taint of a node changes once in a nanosecond at most.
-                name: Some(event_name(&node.name, taint, now)),
+                // Unique by its time: one thing happens to an object once in a nanosecond at most.
+                name: Some(event_name(name, suffix, now)),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),
-            type_: Some("Normal".into()),
+            type_: Some(type_.into()),
             reason: Some(reason.into()),
             action: Some(action.into()),
-            note: Some(clip(format!("Taint '{taint}' {words} rule '{rule}'"), 1024)),
+            note: Some(clip(note, 1024)),
             regarding: Some(ObjectReference {
-                api_version: Some("v1".into()),
-                kind: Some("Node".into()),
-                name: Some(node.name.clone()),
-                uid: Some(node.uid.clone()),
+                api_version: Some(object.api_version()),
+                kind: Some(kind.into()),
+                name: Some(name.to_owned()),
+                uid: Some(uid.to_owned()),
                 ..ObjectReference::default()
             }),
             reporting_controller: Some(CONTROLLER.into()),
@@ -107,27 +173,46 @@ impl Events {
         };
         if self.send.try_send(event).is_err() {
             warn!(
-                node = node.name,
+                object = format!("{kind}/{name}"),
                 reason, "an event was dropped: too many are waiting"
             );
         }
     }
 }
 
-/// A name that the API server takes, at most 253 characters, whatever the node's is.
-fn event_name(node: &str, taint: &TaintId, now: Timestamp) -> String {
-    let suffix = taint
-        .key
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+/// What an event is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Object<'a> {
+    Node(&'a planner::facts::Node),
+    Rule { name: &'a str, uid: &'a str },
+}
+
+impl Object<'_> {
+    /// Kind, name and UID.
+    fn identity(&self) -> (&'static str, &str, &str) {
+        match self {
+            Self::Node(node) => ("Node", &node.name, &node.uid),
+            Self::Rule { name, uid } => ("NodeReadinessRule", name, uid),
+        }
+    }
+
+    fn api_version(&self) -> String {
+        match self {
+            Self::Node(_) => "v1".into(),
+            Self::Rule { .. } => NodeReadinessRule::api_version(&()).into_owned(),
+        }
+    }
+}
+
+/// A name that the API server takes, at most 253 characters, whatever the object's is.
+fn event_name(object: &str, suffix: &str, now: Timestamp) -> String {
+    let suffix = suffix.to_ascii_lowercase();
     let suffix = suffix.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    let node = clip(node.to_owned(), 150);
+    let object = clip(object.to_owned(), 150);
     // Each part must end in a letter or a digit.
-    let node = node.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    let object = object.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
     format!(
-        "{node}.{}.{:x}",
+        "{object}.{}.{:x}",
         suffix.trim_matches('-'),
         now.as_nanosecond()
     )
@@ -143,20 +228,15 @@ fn clip(mut text: String, bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use planner::rule::Effect;
-
     use super::*;
 
     #[test]
     fn an_event_of_the_longest_node_name_has_a_valid_name() {
-        let taint = TaintId {
-            key: format!("readiness.k8s.io/{}", "T_".repeat(31)),
-            effect: Effect::NoSchedule,
-        };
+        let suffix = "T_".repeat(31);
         let now = Timestamp::UNIX_EPOCH;
         for length in [1, 149, 150, 151, 253] {
             let node = "a.".repeat(127)[..length].trim_end_matches('.').to_owned();
-            let name = event_name(&node, &taint, now);
+            let name = event_name(&node, &suffix, now);
             assert!(name.len() <= 253, "{name}");
             let valid = |part: &str| {
                 let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();

@@ -1,6 +1,7 @@
 //! What is known about each rule on each node: the memory from which a rule's status is written.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use planner::Timestamp;
 use planner::facts::Node;
@@ -21,6 +22,10 @@ pub(crate) struct RuleEntry {
     pub(crate) nodes: BTreeMap<String, NodeEntry>,
     /// While the rule is being deleted: the nodes that are free of it.
     pub(crate) cleaned: HashSet<String>,
+    /// The nodes that it would hold if its budget had room.
+    pub(crate) over_budget: BTreeSet<String>,
+    /// When nodes that it had released were held again.
+    regressions: VecDeque<Instant>,
 }
 
 /// A rule on a node.
@@ -30,12 +35,29 @@ pub(crate) struct NodeEntry {
     pub(crate) standing: Standing,
     /// Is the taint on the node, as far as we know?
     pub(crate) present: bool,
+    /// Does the rule own it?
+    pub(crate) owned: bool,
     /// What the node shows of the rule's conditions, in the rule's order.
     pub(crate) current: Vec<Status>,
     /// What went wrong the last time.
     pub(crate) failure: Option<String>,
     /// When any of that changed last.
     pub(crate) since: Timestamp,
+}
+
+/// When every rule is frozen by itself: so many nodes of one rule are held again within so short a time
+/// that the rule, or what reports its conditions, is rather broken than the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alarm {
+    /// More than this share of the rule's nodes, 0 to 99.
+    pub percent: u8,
+    /// … within this time.
+    pub window: Duration,
+}
+
+impl Alarm {
+    /// Fewer nodes are no alarm, whatever their share.
+    pub const LEAST: usize = 10;
 }
 
 /// Where a rule stands with a node that it selects.
@@ -47,6 +69,12 @@ pub(crate) enum Standing {
     Completed,
     /// An older rule decides.
     Conflicting,
+    /// It is suspended, or every rule is frozen.
+    Suspended,
+    /// It would hold the node, but its budget is used up.
+    OverBudget,
+    /// An annotation lets the node go.
+    Excused,
     /// It only says what it would do, and whether the node lacks one of its conditions.
     DryRun { would: Action, risky: bool },
 }
@@ -66,7 +94,7 @@ impl Ledger {
     pub(crate) fn forget_node(&mut self, name: &str) -> Vec<String> {
         let knew = |(uid, entry): (&String, &mut RuleEntry)| {
             let cleaned = entry.cleaned.remove(name);
-            (entry.nodes.remove(name).is_some() || cleaned).then(|| uid.clone())
+            (entry.forget(name) || cleaned).then(|| uid.clone())
         };
         self.rules.iter_mut().filter_map(knew).collect()
     }
@@ -101,6 +129,9 @@ impl RuleEntry {
             State::Decides => (Standing::Enforced, None),
             State::Completed => (Standing::Completed, None),
             State::Conflict { .. } => (Standing::Conflicting, None),
+            State::Suspended => (Standing::Suspended, None),
+            State::OverBudget => (Standing::OverBudget, None),
+            State::BrokenGlass { .. } => (Standing::Excused, None),
             State::DryRun { would, risky } => (
                 Standing::DryRun {
                     would: *would,
@@ -113,7 +144,13 @@ impl RuleEntry {
                 (Standing::Enforced, Some(text))
             }
         };
+        if standing == Standing::OverBudget {
+            self.over_budget.insert(node.name.clone());
+        } else {
+            self.over_budget.remove(&node.name);
+        }
         let entry = NodeEntry {
+            owned: outcome.owned_since.is_some(),
             standing,
             present: if failure.is_none() {
                 outcome.after
@@ -149,6 +186,29 @@ impl RuleEntry {
 
     /// The rule does not select the node (any more).
     pub(crate) fn forget(&mut self, node: &str) -> bool {
+        self.over_budget.remove(node);
         self.nodes.remove(node).is_some()
+    }
+
+    /// A node is held again. Says how many were within the window, where they are most of the nodes.
+    pub(crate) fn regressed(&mut self, node: &str, alarm: &Alarm, now: Instant) -> Option<usize> {
+        let released = |entry: &NodeEntry| !entry.present && entry.standing == Standing::Enforced;
+        if !self.nodes.get(node).is_some_and(released) {
+            return None;
+        }
+        self.regressions.push_back(now);
+        while self
+            .regressions
+            .front()
+            .is_some_and(|at| now.duration_since(*at) > alarm.window)
+        {
+            self.regressions.pop_front();
+        }
+        let (regressed, all) = (self.regressions.len(), self.nodes.len());
+        let share = usize::from(alarm.percent) * all;
+        (regressed >= Alarm::LEAST && regressed * 100 > share).then(|| {
+            self.regressions.clear();
+            regressed
+        })
     }
 }

@@ -19,5 +19,5 @@ mod run;
 mod shared;
 mod status;
 
-pub use options::Options;
+pub use options::{Alarm, Limits, Options};
 pub use run::{RunError, run};

@@ -1,6 +1,8 @@
 //! One node: decide, and carry the plan out with one patch.
 
-use std::collections::HashMap;
+mod warnings;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,12 +10,14 @@ use api::node::Node;
 use kube::api::Api;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use planner::Timestamp;
-use planner::plan::{Action, Plan};
-use tracing::{info, warn};
+use planner::plan::Action;
+use planner::rule::TaintId;
+use tracing::info;
 
 use crate::client::{RequestError, patch_metadata, timely};
-use crate::decide::{Decided, decide};
+use crate::decide::{Decided, Seat, decide};
 use crate::events::Kind;
+use crate::rules::RuleSet;
 use crate::shared::Shared;
 
 /// How often a plan is made again at once when somebody else was faster; then it waits in the queue.
@@ -75,73 +79,145 @@ pub(crate) async fn work(shared: Arc<Shared>) {
 
 /// Brings a node to what its rules want. False: try again later.
 async fn reconcile(shared: &Shared, name: &str) -> bool {
-    let Some(mut node) = shared.nodes.get(&ObjectRef::new(name)) else {
+    let Some(node) = shared.nodes.get(&ObjectRef::new(name)) else {
         shared.forget_node(name);
         return true;
     };
     if shared.written.not_yet_seen(name, &node) {
         return true; // its event will bring it back
     }
+    warnings::about_annotations(shared, &node.facts);
+    match carry_out(shared, node, None).await {
+        Attempt::Done => true,
+        Attempt::Failed(node, why) => {
+            failed(shared, &node, |_| Some(why.clone()));
+            false
+        }
+        Attempt::Refused(node, why) => one_by_one(shared, node, why).await,
+    }
+}
+
+/// How it went.
+enum Attempt {
+    /// The node is as its rules want it, or gone: then its deletion brings it back.
+    Done,
+    /// The API server could not be asked, or too many others were faster.
+    Failed(Arc<Node>, String),
+    /// The API server is against the plan for this node, as it was just read.
+    Refused(Arc<Node>, String),
+}
+
+/// Plans for a node, or for one of its taints only, and applies the plan. Plans again from a fresh read
+/// where the node has changed meanwhile.
+async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>) -> Attempt {
     let api = Api::<Node>::all(shared.client.clone());
-    let mut refusal = String::new();
+    let name = node.facts.name.clone();
+    // One time for all attempts: it stands in the plan, and equal plans are to be equal.
+    let now = Timestamp::now();
+    let mut refused: Option<(json_patch::Patch, String)> = None;
     for _ in 0..ATTEMPTS {
-        let now = Timestamp::now();
         let rules = shared.rules();
-        let decided = decide(&node.facts, &rules.active, &rules.stalled, now);
+        let decided = decide(&node.facts, shared.deciding(&rules), only, now);
         let Some(patch) = api::patch::node_patch(&node, &decided.plan.changes) else {
-            shared.note(&node.facts, &rules, &decided, None, now);
-            ask_again(shared, name, &decided.plan, now);
-            return true;
+            done(shared, &node, &rules, decided, only, now);
+            return Attempt::Done;
         };
-        match patch_metadata(&api, name, patch).await {
+        if let Some((_, why)) = refused.take_if(|(before, _)| *before == patch) {
+            return Attempt::Refused(node, why);
+        }
+        let why = match patch_metadata(&api, &name, patch.clone()).await {
             Ok(answer) => {
                 shared.written.remember(
-                    name,
+                    &name,
                     answer.metadata.uid,
                     answer.metadata.resource_version,
                 );
                 announce(shared, &node, &decided, now);
-                shared.note(&node.facts, &rules, &decided, None, now);
-                ask_again(shared, name, &decided.plan, now);
-                return true;
+                done(shared, &node, &rules, decided, only, now);
+                return Attempt::Done;
             }
-            Err(RequestError::NotFound(_)) => return true, // its deletion will bring it back
-            Err(RequestError::Conflict(why)) => match timely(api.get(name)).await {
-                Ok(fresh) => (node, refusal) = (Arc::new(fresh), why),
+            Err(RequestError::NotFound(_)) => return Attempt::Done,
+            Err(RequestError::Conflict(why)) => (None, why),
+            Err(RequestError::Refused(why)) => (Some(patch), why),
+            Err(error) => return Attempt::Failed(node, error.to_string()),
+        };
+        refused = why.0.map(|patch| (patch, why.1));
+        node = match timely(api.get(&name)).await {
+            Ok(fresh) => Arc::new(fresh),
+            Err(RequestError::NotFound(_)) => return Attempt::Done,
+            Err(error) => return Attempt::Failed(node, error.to_string()),
+        };
+    }
+    let why = format!("others changed the node {ATTEMPTS} times in a row while it was patched");
+    Attempt::Failed(node, why)
+}
+
+/// Patches a node taint by taint, where the API server refuses them together: one taint that admission
+/// is against must not hold up the others. False: try again later.
+async fn one_by_one(shared: &Shared, mut node: Arc<Node>, why: String) -> bool {
+    let rules = shared.rules();
+    let decided = decide(&node.facts, shared.deciding(&rules), None, Timestamp::now());
+    let taints = decided.changed_taints();
+    drop(decided);
+    let mut refusals = BTreeMap::new();
+    if taints.len() < 2 {
+        refusals.extend(taints.into_iter().map(|taint| (taint, why.clone())));
+    } else {
+        let api = Api::<Node>::all(shared.client.clone());
+        for taint in taints {
+            match carry_out(shared, Arc::clone(&node), Some(&taint)).await {
+                Attempt::Done => {}
+                Attempt::Failed(_, why) | Attempt::Refused(_, why) => {
+                    refusals.insert(taint, why);
+                }
+            }
+            node = match timely(api.get(&node.facts.name)).await {
+                Ok(fresh) => Arc::new(fresh),
                 Err(RequestError::NotFound(_)) => return true,
-                Err(error) => return failed(shared, &node, &decided, &error.to_string(), now),
-            },
-            Err(error) => return failed(shared, &node, &decided, &error.to_string(), now),
+                Err(error) => {
+                    failed(shared, &node, |_| Some(error.to_string()));
+                    return false;
+                }
+            };
         }
     }
-    let now = Timestamp::now();
-    let rules = shared.rules();
-    let decided = decide(&node.facts, &rules.active, &rules.stalled, now);
-    let error = format!("refused {ATTEMPTS} times in a row, each after a fresh read: {refusal}");
-    failed(shared, &node, &decided, &error, now)
+    failed(shared, &node, |taint| refusals.get(taint).cloned());
+    refusals.is_empty()
 }
 
-/// Evaluates again when time alone may change a verdict.
-fn ask_again(shared: &Shared, name: &str, plan: &Plan, now: Timestamp) {
-    if let Some(at) = plan.ask_again_at {
-        let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-        shared.nodes_due.add_after(name.to_owned(), wait);
-    }
-}
-
-fn failed(
+/// The plan was carried out, or there was nothing to do.
+fn done(
     shared: &Shared,
     node: &Node,
-    decided: &Decided<'_>,
-    error: &str,
+    rules: &RuleSet,
+    decided: Decided<'_>,
+    only: Option<&TaintId>,
     now: Timestamp,
-) -> bool {
-    warn!(
-        node = node.facts.name,
-        error, "the node could not be patched; it will be tried again"
-    );
-    shared.note(&node.facts, &shared.rules(), decided, Some(error), now);
-    false
+) {
+    if only.is_none() {
+        shared.note(&node.facts, rules, &decided, |_| None, now);
+        let held = warnings::about_outcomes(shared, &node.facts, &decided, now);
+        if let Some(at) = decided.plan.ask_again_at.into_iter().chain(held).min() {
+            let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+            shared.nodes_due.add_after(node.facts.name.clone(), wait);
+        }
+    }
+    decided.seats.into_iter().for_each(Seat::keep);
+}
+
+/// Takes note of why the plan for a node, or the part of it that is about a taint, was not carried out.
+fn failed(shared: &Shared, node: &Node, error: impl Fn(&TaintId) -> Option<String>) {
+    let now = Timestamp::now();
+    let rules = shared.rules();
+    let decided = decide(&node.facts, shared.deciding(&rules), None, now);
+    for (active, outcome) in decided.rules.iter().zip(&decided.plan.outcomes) {
+        if outcome.action != Action::None
+            && let Some(error) = error(&active.rule.taint)
+        {
+            warnings::about_failure(shared, &node.facts, &active.rule, &error, now);
+        }
+    }
+    shared.note(&node.facts, &rules, &decided, error, now);
 }
 
 /// Tells, in the log and as events, what a patch did to the node's taints.

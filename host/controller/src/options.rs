@@ -2,6 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use planner::rule::TaintPrefixes;
+
+pub use crate::ledger::Alarm;
 
 /// How the control loop runs. The defaults are those of the Go controller's flags.
 #[derive(Debug, Clone)]
@@ -12,6 +17,29 @@ pub struct Options {
     pub health: Option<SocketAddr>,
     /// How many nodes are worked on at the same time, at least 1.
     pub node_workers: usize,
+    /// What an operator of a large cluster wants to be sure of.
+    pub limits: Limits,
+}
+
+/// What an operator of a large cluster wants to be sure of.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// What the keys of rules' taints may begin with.
+    pub prefixes: TaintPrefixes,
+    /// When every rule is frozen by itself; none: never.
+    pub alarm: Option<Alarm>,
+    /// A node that is held longer is told about, once; none: never.
+    pub held_too_long: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            prefixes: TaintPrefixes::default(),
+            alarm: None,
+            held_too_long: Some(Duration::from_secs(60 * 60)),
+        }
+    }
 }
 
 impl Default for Options {
@@ -20,6 +48,7 @@ impl Default for Options {
             kubeconfig: None,
             health: None,
             node_workers: 1,
+            limits: Limits::default(),
         }
     }
 }

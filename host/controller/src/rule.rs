@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use api::NodeReadinessRule;
 use api::rule::FINALIZER;
-use api::rule::status::NodeReadinessRuleStatus;
+use api::rule::status::{Condition, NodeReadinessRuleStatus};
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use planner::Timestamp;
+use planner::rule::Status;
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::client::{RequestError, patch_metadata, timely};
-use crate::rules::has_finalizer;
+use crate::events::Object;
+use crate::rules::{FREEZE, has_finalizer};
 use crate::shared::Shared;
 use crate::status::{self, Matching};
 
@@ -75,7 +77,10 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
     let terminating = object.meta().deletion_timestamp.is_some();
     match (terminating, has_finalizer(&object)) {
         (false, false) => add_finalizer(shared, &object).await,
-        (false, true) => write_status(shared, statuses, &object).await,
+        (false, true) => {
+            write_freeze(shared, &object).await?;
+            write_status(shared, statuses, &object).await
+        }
         (true, true) => finish(shared, statuses, &object).await,
         (true, false) => Ok(()),
     }
@@ -108,7 +113,7 @@ async fn finish(
             .filter(|node| !cleaned.contains(&node.facts.name))
             .count()
     };
-    if left > 0 && !shared.rules().stalled.contains(&uid) {
+    if left > 0 {
         debug!(
             rule = object.name_any(),
             left, "nodes are still being released"
@@ -168,6 +173,7 @@ async fn write_status(
         return Ok(());
     }
     let desired = compose(shared, object, &uid);
+    warn_about(shared, object, &desired);
     let stored = object.status.as_ref();
     let nothing_new = match &last {
         Some(last) => {
@@ -200,11 +206,64 @@ async fn write_status(
     Ok(())
 }
 
+/// Says in the cluster that every rule is frozen: it has to outlive this process, and it is released
+/// by hand.
+async fn write_freeze(shared: &Shared, object: &NodeReadinessRule) -> Result<(), RequestError> {
+    let Some(why) = shared.unwritten_freeze(&object.name_any()) else {
+        return Ok(());
+    };
+    let mut annotations = object.annotations().clone();
+    annotations.insert(FREEZE.to_owned(), why);
+    let patch = patch(json!([
+        { "op": "test", "path": "/metadata/uid", "value": object.uid() },
+        { "op": "test", "path": "/metadata/annotations", "value": object.meta().annotations },
+        { "op": "add", "path": "/metadata/annotations", "value": annotations },
+    ]))?;
+    let api = Api::<NodeReadinessRule>::all(shared.client.clone());
+    match patch_metadata(&api, &object.name_any(), patch).await {
+        Ok(_) | Err(RequestError::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A Warning event for what somebody has to look at, beside the status that says it too.
+fn warn_about(shared: &Shared, object: &NodeReadinessRule, status: &NodeReadinessRuleStatus) {
+    let wanted = |condition: &&Condition| match condition.r#type.as_str() {
+        "Ready" => {
+            ["BudgetExhausted", "DryRunKeepsTaints", "Frozen"].contains(&condition.reason.as_str())
+        }
+        _ => condition.status == Status::True,
+    };
+    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+    for condition in status.conditions.iter().filter(wanted) {
+        let reason = match condition.r#type.as_str() {
+            "Stalled" => "Stalled",
+            "Conflict" => "Conflict",
+            _ => match condition.reason.as_str() {
+                "BudgetExhausted" => "BudgetExhausted",
+                "Frozen" => "Frozen",
+                _ => "DryRunKeepsTaints",
+            },
+        };
+        let rule = Object::Rule {
+            name: &name,
+            uid: &uid,
+        };
+        let note = condition.message.clone();
+        shared
+            .events
+            .warn(rule, reason, &condition.reason, note, Timestamp::now());
+    }
+}
+
 fn compose(shared: &Shared, object: &NodeReadinessRule, uid: &str) -> NodeReadinessRuleStatus {
     let now = Timestamp::now();
     let rules = shared.rules();
     let Some(active) = rules.active.iter().find(|active| active.rule.uid == uid) else {
-        let rule = object.to_rule().err().map(|error| error.to_string());
+        let rule = object
+            .to_rule(&shared.limits.prefixes)
+            .err()
+            .map(|error| error.to_string());
         let selector = || object.selector().err().map(|error| error.to_string());
         let problem = rule.or_else(selector);
         let problem = problem.as_deref().unwrap_or("the rule cannot be used");
@@ -223,6 +282,7 @@ fn compose(shared: &Shared, object: &NodeReadinessRule, uid: &str) -> NodeReadin
         &Matching {
             matched,
             nodes: &entry.nodes,
+            frozen: rules.frozen.as_ref(),
         },
         now,
     )

@@ -6,8 +6,13 @@ use std::sync::Arc;
 use api::NodeReadinessRule;
 use engine::Policy;
 use kube::{Resource, ResourceExt};
+use planner::rule::TaintPrefixes;
 
 use crate::decide::{ActiveRule, Seen};
+
+/// While any rule carries this annotation, every rule is frozen as if it were suspended. Its value
+/// says why, for people.
+pub(crate) const FREEZE: &str = "readiness.node.x-k8s.io/freeze-all";
 
 /// All rules at one moment.
 #[derive(Debug, Default)]
@@ -16,17 +21,52 @@ pub(crate) struct RuleSet {
     pub(crate) active: Vec<ActiveRule>,
     /// UIDs of those that exist but cannot be used (yet): what they own stays as it is.
     pub(crate) stalled: BTreeSet<String>,
+    /// Why every rule is frozen; none if they are not.
+    pub(crate) frozen: Option<Frozen>,
+}
+
+/// The switch that freezes every rule: an annotation on any one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frozen {
+    /// Name of the rule that carries it.
+    pub(crate) rule: String,
+    /// Its value.
+    pub(crate) why: String,
+}
+
+impl Frozen {
+    fn find(objects: &[Arc<NodeReadinessRule>]) -> Option<Self> {
+        let frozen = objects.iter().filter_map(|object| {
+            // One that is being deleted must not hold up its own release.
+            let exists = object.as_ref().meta().deletion_timestamp.is_none();
+            let why = object.annotations().get(FREEZE).filter(|_| exists)?;
+            Some(Self {
+                rule: object.name_any(),
+                why: why.clone(),
+            })
+        });
+        frozen.min_by(|one, two| one.rule.cmp(&two.rule))
+    }
 }
 
 impl RuleSet {
     /// From the stored objects. What is known of rules that were there before is kept.
-    pub(crate) fn build(&self, objects: &[Arc<NodeReadinessRule>], policy: &Policy) -> Self {
+    pub(crate) fn build(
+        &self,
+        objects: &[Arc<NodeReadinessRule>],
+        policy: &Policy,
+        prefixes: &TaintPrefixes,
+        frozen: Option<Frozen>,
+    ) -> Self {
         let known: HashMap<&str, &ActiveRule> = self
             .active
             .iter()
             .map(|active| (active.rule.uid.as_str(), active))
             .collect();
-        let mut set = Self::default();
+        let mut set = Self {
+            frozen: Frozen::find(objects).or(frozen),
+            ..Self::default()
+        };
         for object in objects {
             let uid = object.uid().unwrap_or_default();
             let terminating = object.as_ref().meta().deletion_timestamp.is_some();
@@ -37,10 +77,16 @@ impl RuleSet {
                 }
                 continue;
             }
-            let (Ok(rule), Ok(selector)) = (object.to_rule(), object.selector()) else {
-                set.stalled.insert(uid);
-                continue;
+            let (mut rule, selector) = match (object.to_rule(prefixes), object.selector()) {
+                (Ok(rule), Ok(selector)) => (rule, selector),
+                // It decides nothing any more: enough of it is known to take back what it did.
+                _ if terminating => (object.to_last_rule(), api::Selector::nothing()),
+                _ => {
+                    set.stalled.insert(uid);
+                    continue;
+                }
             };
+            rule.suspended |= set.frozen.is_some();
             let before = known.get(uid.as_str());
             set.active.push(ActiveRule {
                 rule: match before {
@@ -62,6 +108,7 @@ impl RuleSet {
     /// Would the two decide alike? A rule's selector cannot change while its UID stays.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         self.stalled == other.stalled
+            && self.frozen == other.frozen
             && self.active.len() == other.active.len()
             && self
                 .active

@@ -58,6 +58,7 @@ pub async fn run(
         kubeconfig,
         health: health_address,
         node_workers,
+        limits,
     } = options;
     let policy = engine.default_policy()?;
     let client = connect(kubeconfig.as_deref()).await?;
@@ -72,7 +73,14 @@ pub async fn run(
     let send_events = tokio::spawn(send_events);
     let (nodes, node_writer) = reflector::store::<Node>();
     let (objects, object_writer) = reflector::store::<NodeReadinessRule>();
-    let shared = Arc::new(Shared::new(client.clone(), policy, events, nodes, objects));
+    let shared = Arc::new(Shared::new(
+        client.clone(),
+        policy,
+        events,
+        limits,
+        nodes,
+        objects,
+    ));
     let config = watch_config(&client).await;
     let (nodes_synced, rules_synced) = (watch::Sender::new(false), watch::Sender::new(false));
     let synced = [nodes_synced.subscribe(), rules_synced.subscribe()];

@@ -1,22 +1,25 @@
 //! What the parts of the control loop share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::NodeReadinessRule;
 use api::node::Node;
 use engine::Policy;
-use kube::Client;
 use kube::runtime::reflector::Store;
+use kube::{Client, ResourceExt};
 use planner::Timestamp;
 use planner::plan::{Action, State};
+use planner::rule::TaintId;
+use tracing::error;
 
-use crate::decide::Decided;
+use crate::decide::{Decided, Rules, Seats};
 use crate::events::Events;
 use crate::ledger::Ledger;
 use crate::node::Written;
+use crate::options::Limits;
 use crate::queue::Queue;
-use crate::rules::RuleSet;
+use crate::rules::{FREEZE, Frozen, RuleSet};
 
 /// Changes of many nodes within this time go into one status.
 const COALESCE: Duration = Duration::from_millis(100);
@@ -26,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) policy: Policy,
     pub(crate) events: Events,
+    pub(crate) limits: Limits,
     /// The nodes as the watch shows them.
     pub(crate) nodes: Store<Node>,
     /// The rules as the watch shows them.
@@ -35,7 +39,10 @@ pub(crate) struct Shared {
     /// Names of rules whose finalizer or status wants work.
     pub(crate) rules_due: Queue<String>,
     pub(crate) written: Written,
+    seats: Seats,
     rules: RwLock<Arc<RuleSet>>,
+    /// Set by the alarm, until the annotation that it writes is seen.
+    frozen: Mutex<Option<Frozen>>,
     ledger: Mutex<Ledger>,
 }
 
@@ -44,19 +51,31 @@ impl Shared {
         client: Client,
         policy: Policy,
         events: Events,
+        limits: Limits,
         nodes: Store<Node>,
         objects: Store<NodeReadinessRule>,
     ) -> Self {
+        let fleet = nodes.clone();
+        let facts = move || {
+            fleet
+                .state()
+                .iter()
+                .map(|node| Arc::clone(&node.facts))
+                .collect()
+        };
         Self {
             client,
             policy,
             events,
+            limits,
             nodes,
             objects,
             nodes_due: Queue::new(),
             rules_due: Queue::new(),
             written: Written::default(),
+            seats: Seats::new(facts),
             rules: RwLock::default(),
+            frozen: Mutex::default(),
             ledger: Mutex::default(),
         }
     }
@@ -66,13 +85,37 @@ impl Shared {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What is decided with.
+    pub(crate) fn deciding<'a>(&'a self, rules: &'a RuleSet) -> Rules<'a> {
+        Rules {
+            active: &rules.active,
+            stalled: &rules.stalled,
+            prefixes: &self.limits.prefixes,
+            seats: &self.seats,
+        }
+    }
+
     /// Takes the rules from the cache. Where they changed, every node is due.
     pub(crate) fn refresh_rules(&self) {
         let objects = self.objects.state();
+        // Two that refresh at the same time must not end with the older view.
+        let mut alarm = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.rules();
-        let set = before.build(&objects, &self.policy);
+        let prefixes = &self.limits.prefixes;
+        let set = before.build(&objects, &self.policy, prefixes, alarm.clone());
+        // Once it stands in the cluster, whoever takes it off there releases.
+        let pending = |frozen: &Frozen| {
+            let rule = objects
+                .iter()
+                .find(|object| object.name_any() == frozen.rule);
+            rule.is_some_and(|rule| !rule.annotations().contains_key(FREEZE))
+        };
+        if !alarm.as_ref().is_some_and(pending) {
+            *alarm = None;
+        }
         let changed = !set.same_as(&before);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+        drop(alarm);
         if changed {
             let exists = |uid: &str| {
                 objects
@@ -80,8 +123,32 @@ impl Shared {
                     .any(|object| object.metadata.uid.as_deref() == Some(uid))
             };
             self.ledger().retain(exists);
+            self.seats.retain(exists);
             self.all_nodes_due();
         }
+    }
+
+    /// Freezes every rule, until somebody takes the annotation off that says so.
+    fn freeze(&self, rule: &str, why: String) {
+        error!(
+            rule,
+            why,
+            "every rule is frozen: no taint is added or removed until annotation {FREEZE} is removed from the rule"
+        );
+        let frozen = Frozen {
+            rule: rule.to_owned(),
+            why,
+        };
+        *self.frozen.lock().unwrap_or_else(PoisonError::into_inner) = Some(frozen);
+        self.refresh_rules();
+        self.rules_due.add(rule.to_owned());
+    }
+
+    /// Why every rule was frozen, if that does not stand in the cluster yet.
+    pub(crate) fn unwritten_freeze(&self, rule: &str) -> Option<String> {
+        let frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let frozen = frozen.as_ref().filter(|frozen| frozen.rule == rule);
+        frozen.map(|frozen| frozen.why.clone())
     }
 
     /// Wants every node decided about, also those that are only remembered.
@@ -106,6 +173,7 @@ impl Shared {
     /// The node is gone.
     pub(crate) fn forget_node(&self, name: &str) {
         self.written.forget(name);
+        self.seats.forget_node(name);
         let known_to = self.ledger().forget_node(name);
         for active in &self.rules().active {
             if known_to.contains(&active.rule.uid) {
@@ -114,15 +182,17 @@ impl Shared {
         }
     }
 
-    /// Takes note of what was decided about a node, and why it could not be carried out.
+    /// Takes note of what was decided about a node, and of why the part of it that is about a taint
+    /// could not be carried out.
     pub(crate) fn note(
         &self,
         node: &planner::facts::Node,
         rules: &RuleSet,
         decided: &Decided<'_>,
-        error: Option<&str>,
+        error: impl Fn(&TaintId) -> Option<String>,
         now: Timestamp,
     ) {
+        let mut alarms = Vec::new();
         let mut ledger = self.ledger();
         for active in &rules.active {
             let rule = &active.rule;
@@ -131,9 +201,10 @@ impl Shared {
                 .rules
                 .iter()
                 .position(|decided| decided.rule.uid == rule.uid);
+            let mut failed = false;
             let changed = match index.and_then(|index| decided.plan.outcomes.get(index)) {
                 Some(outcome) => {
-                    let failure = error.and_then(|error| match outcome.action {
+                    let failure = error(&rule.taint).and_then(|error| match outcome.action {
                         Action::AddTaint => Some(format!("failed to add taint: {error}")),
                         Action::RemoveTaint => Some(format!("failed to remove taint: {error}")),
                         Action::CompleteBootstrap => {
@@ -145,16 +216,48 @@ impl Shared {
                         }
                         Action::None => None,
                     });
+                    failed = failure.is_some();
+                    if outcome.action == Action::AddTaint
+                        && !failed
+                        && let Some(alarm) = self.limits.alarm
+                        && let Some(nodes) = entry.regressed(&node.name, &alarm, Instant::now())
+                    {
+                        alarms.push((rule.name.clone(), nodes, entry.nodes.len(), alarm.window));
+                    }
+                    if !failed {
+                        self.seats.settle(active, &node.name, outcome.counts);
+                    }
                     entry.note(node, rule, outcome, failure, now)
                 }
-                None => entry.forget(&node.name),
+                None => {
+                    self.seats.settle(active, &node.name, false);
+                    entry.forget(&node.name)
+                }
             };
-            if error.is_none() {
+            if !failed {
                 active.seen_present.forget(&node.name);
             }
             if changed {
                 self.status_due(&rule.name);
+                // Those that wait for a place in the budget, as many as there are.
+                let left = self.seats.left(active).unwrap_or_default();
+                for waiting in entry
+                    .over_budget
+                    .iter()
+                    .filter(|name| **name != node.name)
+                    .take(left)
+                {
+                    self.nodes_due.add(waiting.clone());
+                }
             }
+        }
+        drop(ledger);
+        for (rule, nodes, all, window) in alarms {
+            let why = format!(
+                "NodesRegressed: {nodes} of {all} nodes of rule '{rule}' within {} s",
+                window.as_secs()
+            );
+            self.freeze(&rule, why);
         }
     }
 

@@ -14,6 +14,7 @@ use planner::plan::Action;
 use planner::rule::{Enforcement, Rule, Status};
 
 use crate::ledger::{NodeEntry, Standing};
+use crate::rules::{FREEZE, Frozen};
 
 /// The most nodes that are listed one by one.
 const MOST_NODES: usize = 200;
@@ -30,6 +31,8 @@ pub(crate) struct Matching<'a> {
     pub(crate) matched: usize,
     /// Those that were evaluated.
     pub(crate) nodes: &'a BTreeMap<String, NodeEntry>,
+    /// Why every rule is frozen.
+    pub(crate) frozen: Option<&'a Frozen>,
 }
 
 /// The status of a rule that can be used.
@@ -42,7 +45,7 @@ pub(crate) fn compose(
     let counts = count(rule, matching);
     let mut status = NodeReadinessRuleStatus {
         observed_generation: object.meta().generation,
-        conditions: conditions(object, rule, &counts, now),
+        conditions: conditions(object, rule, matching, &counts, now),
         nodes: Some(counts),
         dry_run_results: rule.dry_run.then(|| dry_run(matching)),
         ..NodeReadinessRuleStatus::default()
@@ -112,6 +115,9 @@ fn count(rule: &Rule, matching: &Matching<'_>) -> NodeCounts {
         failed: number(&|node| node.failure.is_some()),
         pending: to_i32(matching.matched.saturating_sub(nodes.len())),
         conflicting: number(&|node| node.standing == Standing::Conflicting),
+        over_budget: number(&|node| node.standing == Standing::OverBudget)
+            .filter(|_| rule.budget.is_some()),
+        excused: number(&|node| node.standing == Standing::Excused).filter(|nodes| *nodes > 0),
     }
 }
 
@@ -122,59 +128,80 @@ fn to_i32(number: usize) -> Option<i32> {
 fn conditions(
     object: &NodeReadinessRule,
     rule: &Rule,
+    matching: &Matching<'_>,
     counts: &NodeCounts,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let [failed, pending, conflicting] =
-        [counts.failed, counts.pending, counts.conflicting].map(Option::unwrap_or_default);
-    let tell = |name, status, reason, message: String| {
-        condition(object, name, status, reason, &message, now)
+    let tell =
+        |name, status, reason, message: &str| condition(object, name, status, reason, message, now);
+    let (status, reason, message) = readiness(rule, matching, counts);
+    let conflicting = counts.conflicting.unwrap_or_default();
+    let conflict = if conflicting > 0 {
+        let message = format!(
+            "another rule comes first (the older, or one that replaces this one) and decides about the same taint on {conflicting} nodes"
+        );
+        tell("Conflict", Status::True, "OtherRuleDecides", &message)
+    } else {
+        tell("Conflict", Status::False, "NoConflict", "")
     };
-    let ready = if failed > 0 {
-        tell(
-            "Ready",
-            Status::False,
+    vec![
+        tell("Ready", status, reason, &message),
+        conflict,
+        tell("Stalled", Status::False, "Usable", ""),
+    ]
+}
+
+/// Is the rule in force on every node? The first reason why not.
+fn readiness(
+    rule: &Rule,
+    matching: &Matching<'_>,
+    counts: &NodeCounts,
+) -> (Status, &'static str, String) {
+    let some = |count: Option<i32>| count.filter(|count| *count > 0);
+    let owned = matching.nodes.values().filter(|node| node.owned).count();
+    let no = |reason, message| (Status::False, reason, message);
+    if let Some(frozen) = matching.frozen {
+        let Frozen { rule, why } = frozen;
+        no(
+            "Frozen",
+            format!("every rule is frozen by annotation {FREEZE} of rule '{rule}': {why}"),
+        )
+    } else if rule.suspended {
+        no(
+            "Suspended",
+            "the rule is suspended: every node stays as it is".to_owned(),
+        )
+    } else if let Some(failed) = some(counts.failed) {
+        no(
             "NodesFailed",
             format!("{failed} nodes could not be evaluated or changed"),
         )
-    } else if pending > 0 {
-        tell(
-            "Ready",
-            Status::False,
+    } else if let Some(pending) = some(counts.pending) {
+        no(
             "NodesPending",
             format!("{pending} nodes were not evaluated yet"),
         )
-    } else if conflicting > 0 {
+    } else if let Some(conflicting) = some(counts.conflicting) {
         let message = format!("another rule decides about the same taint on {conflicting} nodes");
-        tell("Ready", Status::False, "Conflict", message)
+        no("Conflict", message)
+    } else if let Some(over) = some(counts.over_budget) {
+        let message = format!("the budget allows no more: {over} further nodes would be held");
+        no("BudgetExhausted", message)
+    } else if rule.dry_run && owned > 0 {
+        let message = format!(
+            "no node is changed; {owned} nodes keep the taint that the rule put there before: delete the rule to release them"
+        );
+        (Status::True, "DryRunKeepsTaints", message)
     } else if rule.dry_run {
-        tell(
-            "Ready",
-            Status::True,
-            "DryRun",
-            "every node was evaluated, and none is changed".to_owned(),
-        )
+        let message = "every node was evaluated, and none is changed".to_owned();
+        (Status::True, "DryRun", message)
     } else {
-        tell(
-            "Ready",
+        (
             Status::True,
             "Enforced",
             "every node is as the rule wants it".to_owned(),
         )
-    };
-    let conflict = if conflicting > 0 {
-        let message = format!(
-            "a rule that comes first by age and name decides about the same taint on {conflicting} nodes"
-        );
-        tell("Conflict", Status::True, "OlderRuleDecides", message)
-    } else {
-        tell("Conflict", Status::False, "NoConflict", String::new())
-    };
-    vec![
-        ready,
-        conflict,
-        tell("Stalled", Status::False, "Usable", String::new()),
-    ]
+    }
 }
 
 /// A condition whose transition time is kept while its status stays.

@@ -75,6 +75,30 @@ pub fn completion(node: &Node, rule: &Rule) -> Completion {
     }
 }
 
+/// Key and value by which a rule takes over the completion of the one that it replaces; none if there
+/// is none, or the rule has its own.
+pub fn inherited(node: &Node, rule: &Rule, replaced: &Rule) -> Option<(String, String)> {
+    if completion(node, rule) != Completion::None {
+        return None;
+    }
+    let theirs = keys(node, replaced);
+    let value = read(node.annotations.get(theirs.first()?)?);
+    let (key, _) = annotation(rule);
+    let value = Value {
+        rule_name: rule.name.clone(),
+        boot_id: value.and_then(|value| value.boot_id),
+    };
+    Some((key, serde_json::to_string(&value).ok()?))
+}
+
+/// As [`completion`], where a rule that replaces another counts that one's as well.
+pub fn completion_with(node: &Node, rule: &Rule, replaced: Option<&Rule>) -> Completion {
+    match (completion(node, rule), replaced) {
+        (Completion::None, Some(replaced)) => completion(node, replaced),
+        (own, _) => own,
+    }
+}
+
 fn read(value: &str) -> Option<Value> {
     serde_json::from_str(value).ok()
 }

@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod bootstrap;
+pub mod break_glass;
 pub mod facts;
 mod message;
 pub mod ownership;

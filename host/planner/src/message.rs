@@ -1,5 +1,6 @@
 //! The sentence that says why.
 
+use crate::break_glass::ANNOTATION;
 use crate::facts::Node;
 use crate::plan::{Candidate, State};
 use crate::rule::{Matching, Rule, Status};
@@ -21,6 +22,18 @@ pub(crate) fn explain(node: &Node, candidate: &Candidate<'_>, state: &State) -> 
                 "rule '{winner}', which comes first by age and name, decides about taint {} here",
                 rule.taint
             ),
+        ),
+        State::Suspended => say(
+            "Suspended",
+            "the rule is suspended, or every rule is frozen: the node stays as it is".to_owned(),
+        ),
+        State::BrokenGlass { until } => say(
+            "BreakGlass",
+            format!("annotation {ANNOTATION} lets the node go until {until}"),
+        ),
+        State::OverBudget => say(
+            "BudgetExhausted",
+            "the rule would hold the node, but holds as many as its budget allows".to_owned(),
         ),
         State::Failed(failure) => say(failure.kind, failure.message.clone()),
         State::Decides | State::Completed | State::DryRun { .. } => {

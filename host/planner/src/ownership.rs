@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Node;
-use crate::rule::{Effect, Rule, TAINT_PREFIX, TaintId};
+use crate::rule::{Effect, Rule, TaintId, TaintPrefixes};
 
 /// Key of the annotation. Its value is a JSON array of [`Record`]s, sorted; absent when empty.
 pub const ANNOTATION: &str = "readiness.node.x-k8s.io/taint-owners";
@@ -27,6 +27,10 @@ pub struct Record {
     pub since: Timestamp,
     /// Reason of the policy's decision then.
     pub reason: String,
+    /// Does it not count against the rule's budget? So where the rule found the taint there, and
+    /// where the node was young when it was held.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub free: bool,
 }
 
 impl Record {
@@ -39,6 +43,7 @@ impl Record {
             rule: rule.name.clone(),
             since,
             reason: reason.to_owned(),
+            free: false,
         }
     }
 
@@ -69,20 +74,39 @@ impl Record {
 /// released that cannot be proven to be ours. Nor is a record of a taint that no rule can have: a
 /// kubelet may write its node's annotations and not its taints, and must not take off by our hand
 /// what an operator put there.
-pub fn read(node: &Node) -> Vec<Record> {
-    let text = node
-        .annotations
-        .get(ANNOTATION)
-        .map_or("[]", String::as_str);
-    let values: Vec<serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
-    let records = values
-        .into_iter()
-        .filter_map(|value| serde_json::from_value(value).ok());
+pub fn read(node: &Node, prefixes: &TaintPrefixes) -> Vec<Record> {
+    let values = values(node).unwrap_or_default().into_iter();
+    let records = values.filter_map(|value| serde_json::from_value(value).ok());
     let mut records: Vec<Record> = records
-        .filter(|record: &Record| record.key.starts_with(TAINT_PREFIX))
+        .filter(|record: &Record| prefixes.allow(&record.key))
         .collect();
     records.sort();
     records
+}
+
+/// What is wrong with the annotation; none if every record in it can be read and is of a taint that
+/// a rule can have. The taint of a record that cannot be read is nobody's.
+pub fn problem(node: &Node, prefixes: &TaintPrefixes) -> Option<String> {
+    let values = match values(node) {
+        Ok(values) => values,
+        Err(error) => return Some(format!("it is no JSON array: {error}")),
+    };
+    let problem = |(index, value): (usize, serde_json::Value)| match serde_json::from_value::<Record>(
+        value,
+    ) {
+        Ok(record) if prefixes.allow(&record.key) => None,
+        Ok(record) => Some(format!(
+            "entry {index}: no rule manages taint {}",
+            record.id()
+        )),
+        Err(error) => Some(format!("entry {index}: {error}")),
+    };
+    values.into_iter().enumerate().find_map(problem)
+}
+
+fn values(node: &Node) -> Result<Vec<serde_json::Value>, serde_json::Error> {
+    let text = node.annotations.get(ANNOTATION);
+    text.map_or(Ok(Vec::new()), |text| serde_json::from_str(text))
 }
 
 /// The annotation's value for these records; none if there are none.

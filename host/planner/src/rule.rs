@@ -6,8 +6,39 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What the key of every rule's taint begins with.
+/// What the key of a rule's taint begins with.
 pub const TAINT_PREFIX: &str = "readiness.k8s.io/";
+
+/// What the keys of rules' taints may begin with: [`TAINT_PREFIX`], and what the operator added.
+/// Nothing else on a node is ever touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaintPrefixes(Vec<String>);
+
+impl TaintPrefixes {
+    /// With further ones, each ending in `/`.
+    pub fn with(further: impl IntoIterator<Item = String>) -> Self {
+        let mut all = vec![TAINT_PREFIX.to_owned()];
+        all.extend(further);
+        all.dedup();
+        Self(all)
+    }
+
+    /// Does a key begin with one of them?
+    pub fn allow(&self, key: &str) -> bool {
+        self.0.iter().any(|prefix| key.starts_with(prefix.as_str()))
+    }
+
+    /// All of them, ours first.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl Default for TaintPrefixes {
+    fn default() -> Self {
+        Self::with([])
+    }
+}
 
 /// A `NodeReadinessRule` that passed its schema.
 #[derive(Debug, Clone, PartialEq, Eq)]

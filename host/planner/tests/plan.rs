@@ -10,7 +10,7 @@ use planner::facts::Node;
 use planner::ownership;
 use planner::plan::{Action, State};
 use planner::question::Completion;
-use planner::rule::{Effect, Enforcement, Rule, TaintId};
+use planner::rule::{Effect, Enforcement, Rule, TaintId, TaintPrefixes};
 use planner::status::{condition_results, lacks_condition};
 use planner::verdict::TaintAction::{Absent, Keep, Present};
 
@@ -435,7 +435,7 @@ fn a_rule_that_completes_passes_its_taint_on_without_a_gap() {
     assert_eq!(plan.outcomes[0].action, Action::CompleteBootstrap);
     assert_eq!(plan.outcomes[0].state, State::Decides);
     let node = apply(&held_by(&older), &plan.changes);
-    assert!(ownership::read(&node)[0].is_of(&younger));
+    assert!(ownership::read(&node, &TaintPrefixes::default())[0].is_of(&younger));
     assert_eq!(bootstrap::completion(&node, &older), Completion::ThisBoot);
 }
 
@@ -482,7 +482,7 @@ fn compat_023_a_deleted_rule_hands_over_without_a_gap() {
     let plan = plan_for(&held_by(&rule("a")), &cases);
     assert!(plan.changes.remove.is_empty() && plan.changes.add.is_empty());
     let node = apply(&held_by(&rule("a")), &plan.changes);
-    assert!(ownership::read(&node)[0].is_of(&heir));
+    assert!(ownership::read(&node, &TaintPrefixes::default())[0].is_of(&heir));
 }
 
 #[test]
@@ -576,7 +576,10 @@ fn a_record_that_cannot_be_read_releases_nothing() {
             .is_empty()
     );
     let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Present, false))]);
-    assert!(ownership::read(&apply(&node, &plan.changes))[0].is_of(&rule("a")));
+    assert!(
+        ownership::read(&apply(&node, &plan.changes), &TaintPrefixes::default())[0]
+            .is_of(&rule("a"))
+    );
 }
 
 #[test]

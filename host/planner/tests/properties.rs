@@ -5,9 +5,9 @@ mod common;
 use common::*;
 use planner::facts::{Node, Taint};
 use planner::plan::Plan;
-use planner::rule::{Effect, Enforcement, Rule, TaintId};
+use planner::rule::{Effect, Enforcement, Rule, TaintId, TaintPrefixes};
 use planner::verdict::{TaintAction, Verdict};
-use planner::{bootstrap, ownership};
+use planner::{bootstrap, break_glass, ownership};
 use proptest::prelude::*;
 
 /// A rule out of few names and taints, so that they meet.
@@ -17,13 +17,15 @@ fn rules() -> impl Strategy<Value = Vec<Case>> {
         0..2usize,
         0..3i64,
         any::<[bool; 5]>(),
+        (0..8usize, any::<bool>(), 0..4u8),
         verdicts(),
     );
     let cases = proptest::collection::vec(case, 0..5);
     cases.prop_map(|cases| {
         let named = cases.into_iter().enumerate();
         named
-            .map(|(index, (taint, effect, age, flags, verdict))| {
+            .map(|(index, (taint, effect, age, flags, more, verdict))| {
+                let (replaces, within_budget, suspended) = more;
                 let [terminating, dry_run, bootstrap, selected, seen_present] = flags;
                 let rule = Rule {
                     created: Some(at(age)),
@@ -38,6 +40,9 @@ fn rules() -> impl Strategy<Value = Vec<Case>> {
                     } else {
                         Enforcement::Continuous
                     },
+                    suspended: suspended == 0,
+                    // Half of them replace one that may be there, or themselves.
+                    replaces: (replaces < 4).then(|| format!("rule-{replaces}")),
                     ..rule(&format!("rule-{index}"))
                 };
                 let verdict = (selected && !rule.terminating).then_some(verdict);
@@ -46,6 +51,7 @@ fn rules() -> impl Strategy<Value = Vec<Case>> {
                     verdict,
                     selected,
                     seen_present,
+                    within_budget,
                 }
             })
             .collect()
@@ -68,8 +74,15 @@ fn nodes() -> impl Strategy<Value = Node> {
     let key = prop_oneof![Just("x"), Just("y"), Just("z")];
     let ours = proptest::collection::btree_set((key, 0..2usize), 0..4);
     let completed = proptest::collection::btree_set(0..5usize, 0..3);
-    (ours, completed, rules(), any::<bool>()).prop_map(|(ours, completed, earlier, foreign)| {
+    let excused = proptest::option::of((0..5usize, 0..100i64));
+    let all = (ours, completed, rules(), any::<bool>(), excused);
+    all.prop_map(|(ours, completed, earlier, foreign, excused)| {
         let mut node = node();
+        if let Some((index, until)) = excused {
+            let value = format!("rule-{index}={}", at(until));
+            node.annotations
+                .insert(break_glass::ANNOTATION.into(), value);
+        }
         for (name, effect) in ours {
             node.taints.push(taint(
                 &TaintId {
@@ -132,7 +145,7 @@ proptest! {
         let after = apply(&node, &plan.changes);
         let named = |id: &TaintId| {
             cases.iter().any(|case| case.rule.taint == *id)
-                || ownership::read(&node).iter().any(|record| record.is_for(id))
+                || ownership::read(&node, &TaintPrefixes::default()).iter().any(|record| record.is_for(id))
         };
         prop_assert!(plan.changes.remove.iter().all(named));
         prop_assert!(plan.changes.add.iter().all(|taint| named(&taint.id)));
@@ -157,9 +170,13 @@ proptest! {
 /// The same verdicts after the plan was carried out: a policy that sees the same conditions says
 /// the same, but for the completion, which the node now shows.
 fn again(node: &Node, cases: Vec<Case>) -> Vec<Case> {
+    let rules: Vec<Rule> = cases.iter().map(|case| case.rule.clone()).collect();
     let settle = |mut case: Case| {
-        let completed =
-            bootstrap::completion(node, &case.rule) != planner::question::Completion::None;
+        let replaced = rules
+            .iter()
+            .find(|other| case.rule.replaces.as_ref() == Some(&other.name));
+        let completed = bootstrap::completion_with(node, &case.rule, replaced)
+            != planner::question::Completion::None;
         if let Some(Ok(decision)) = case.verdict.as_mut().map(|verdict| verdict.result.as_mut()) {
             decision.complete_bootstrap &= !completed;
         }
@@ -174,11 +191,36 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_plan_applied_plans_nothing(node in nodes(), cases in rules()) {
+    fn a_plan_applied_plans_nothing(node in nodes(), mut cases in rules()) {
+        for case in &mut cases {
+            case.rule.replaces = None;
+        }
         let first = plan_for(&node, &cases);
         let after = apply(&node, &first.changes);
         let cases = again(&after, cases);
         let second = plan_for(&after, &cases);
         prop_assert!(second.changes.is_empty(), "{:?}", second.changes);
+    }
+
+    /// A completion travels from a rule to the one that replaces it, to the one that replaces that.
+    #[test]
+    fn plans_settle_where_rules_replace_each_other(mut node in nodes(), mut cases in rules()) {
+        for _ in 0..=cases.len() {
+            let plan = plan_for(&node, &cases);
+            node = apply(&node, &plan.changes);
+            cases = again(&node, cases);
+        }
+        let last = plan_for(&node, &cases);
+        prop_assert!(last.changes.is_empty(), "{:?}", last.changes);
+    }
+
+    #[test]
+    fn a_suspended_rule_alone_changes_nothing_while_it_exists(node in nodes(), mut cases in rules()) {
+        cases.truncate(1);
+        let node = Node { annotations: [].into(), ..node };
+        for case in &mut cases {
+            (case.rule.suspended, case.rule.terminating) = (true, false);
+        }
+        prop_assert!(plan_for(&node, &cases).changes.is_empty());
     }
 }

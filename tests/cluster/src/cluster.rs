@@ -104,7 +104,7 @@ impl Cluster {
 
     async fn install_crd(&self) -> anyhow::Result<()> {
         let crds = Api::<CustomResourceDefinition>::all(self.client.clone());
-        let crd = api::crds::node_readiness_rule();
+        let crd = api::crds::node_readiness_rule(&Default::default());
         let name = crd.metadata.name.clone().context("the CRD has no name")?;
         crds.create(&PostParams::default(), &crd).await?;
         let rules = self.rules();

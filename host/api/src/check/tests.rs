@@ -26,7 +26,10 @@ fn with(place: &str, value: Value) -> Value {
 }
 
 fn problems(raw: &Value) -> Vec<String> {
-    check(raw).iter().map(Problem::to_string).collect()
+    check(raw, &TaintPrefixes::default())
+        .iter()
+        .map(Problem::to_string)
+        .collect()
 }
 
 #[test]
@@ -34,7 +37,7 @@ fn a_good_rule_has_no_problem_and_decodes() {
     assert_eq!(problems(&rule()), [""; 0]);
     let full = with("/spec/nodeSelector", json!({}));
     assert_eq!(problems(&full), [""; 0]);
-    let decoded = decode(rule()).unwrap();
+    let decoded = decode(rule(), &TaintPrefixes::default()).unwrap();
     assert_eq!(decoded.spec.taint.key, "readiness.k8s.io/agent");
     let mut stored = rule();
     stored["status"] = json!({"nodes": {"weighed": 3}, "appliedNodes": ["n"]});
@@ -155,7 +158,7 @@ fn all_problems_are_listed() {
             "spec.taint: taint key must have exactly one '/' separator (prefix/name format)",
         ]
     );
-    assert_eq!(decode(raw).unwrap_err().len(), 4);
+    assert_eq!(decode(raw, &TaintPrefixes::default()).unwrap_err().len(), 4);
     assert_eq!(problems(&json!([])), [": not an object"]);
 }
 
@@ -166,7 +169,10 @@ fn null_counts_as_absent() {
     raw["spec"]["nodeSelector"]["matchLabels"]["x"] = Value::Null;
     raw["spec"]["conditions"][0]["defaultStatus"] = Value::Null;
     assert_eq!(problems(&raw), [""; 0]);
-    assert_eq!(decode(raw).unwrap().spec, decode(rule()).unwrap().spec);
+    assert_eq!(
+        decode(raw, &TaintPrefixes::default()).unwrap().spec,
+        decode(rule(), &TaintPrefixes::default()).unwrap().spec
+    );
     let mut raw = rule();
     raw["spec"]["taint"]["key"] = Value::Null;
     raw["spec"]["later"] = Value::Null;
@@ -181,8 +187,13 @@ fn null_counts_as_absent() {
 
 #[test]
 fn metadata_of_a_wrong_shape_is_a_problem() {
-    let problems = decode(with("/metadata/labels", json!(["a"]))).unwrap_err();
+    let problems = decode(
+        with("/metadata/labels", json!(["a"])),
+        &TaintPrefixes::default(),
+    )
+    .unwrap_err();
     assert_eq!(problems[0].field, "metadata");
-    let problems = decode(with("/metadata", json!("agent"))).unwrap_err();
+    let problems =
+        decode(with("/metadata", json!("agent")), &TaintPrefixes::default()).unwrap_err();
     assert_eq!(problems[0].field, "metadata.name");
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use planner::rule::{Effect, Enforcement, Limit, Matching, Requirement, Rule, Status, TaintId};
+use planner::rule::{
+    Effect, Enforcement, Limit, Matching, Requirement, Rule, Status, TaintId, TaintPrefixes,
+};
 
-use super::{Budget, NodeReadinessRule, TAINT_PREFIX, Taint};
+use super::{Budget, NodeReadinessRule, Taint};
 use crate::names;
 use crate::selector::{InvalidSelector, Selector};
 
@@ -24,7 +26,7 @@ impl NodeReadinessRule {
     ///
     /// # Errors
     /// Why the rule cannot be enforced as it is written: it is Stalled.
-    pub fn to_rule(&self) -> Result<Rule, InvalidRule> {
+    pub fn to_rule(&self, prefixes: &TaintPrefixes) -> Result<Rule, InvalidRule> {
         let spec = &self.spec;
         if spec.conditions.is_empty() {
             return Err(InvalidRule::NoConditions);
@@ -47,7 +49,7 @@ impl NodeReadinessRule {
             created: (self.metadata.creation_timestamp.as_ref()).map(|Time(created)| *created),
             terminating: self.metadata.deletion_timestamp.is_some(),
             dry_run: spec.dry_run.unwrap_or(false),
-            taint: spec.taint.id()?,
+            taint: spec.taint.id(prefixes)?,
             taint_value: spec.taint.value.clone(),
             requirements: requirements.collect::<Result<_, InvalidRule>>()?,
             matching: match &spec.condition_policy {
@@ -72,6 +74,32 @@ impl NodeReadinessRule {
         };
         self.selector()?;
         Ok(rule)
+    }
+
+    /// What is left of a rule that is being deleted and cannot be used: enough to take back what it
+    /// did.
+    pub fn to_last_rule(&self) -> Rule {
+        let spec = &self.spec;
+        Rule {
+            name: self.metadata.name.clone().unwrap_or_default(),
+            uid: self.metadata.uid.clone().unwrap_or_default(),
+            created: None,
+            terminating: true,
+            dry_run: spec.dry_run.unwrap_or(false),
+            taint: TaintId {
+                key: spec.taint.key.clone(),
+                // A record names an effect that exists; with another there is none.
+                effect: Effect::parse(&spec.taint.effect).unwrap_or(Effect::NoSchedule),
+            },
+            taint_value: None,
+            requirements: Vec::new(),
+            matching: Matching::AllOf,
+            enforcement: Enforcement::Continuous,
+            parameters: String::new(),
+            suspended: spec.suspend.unwrap_or(false),
+            replaces: None,
+            budget: None,
+        }
     }
 
     /// The nodes that the rule selects.
@@ -142,17 +170,19 @@ impl Budget {
 
 impl Taint {
     /// Key and effect, where the API server lets a node carry the taint.
-    fn id(&self) -> Result<TaintId, InvalidRule> {
+    fn id(&self, prefixes: &TaintPrefixes) -> Result<TaintId, InvalidRule> {
         let bad = |field, value: &str, problem| InvalidRule::Taint {
             field,
             value: value.to_owned(),
             problem,
         };
-        let problem = match self.key.strip_prefix(TAINT_PREFIX) {
-            None => Some("a rule manages only keys that begin with readiness.k8s.io/"),
-            Some(_) => names::key_problem(&self.key),
-        };
-        if let Some(problem) = problem {
+        if !prefixes.allow(&self.key) {
+            return Err(InvalidRule::TaintPrefix {
+                key: self.key.clone(),
+                prefixes: prefixes.iter().collect::<Vec<_>>().join(", "),
+            });
+        }
+        if let Some(problem) = names::key_problem(&self.key) {
             return Err(bad("key", &self.key, problem));
         }
         let value = self.value.as_deref().unwrap_or_default();
@@ -200,7 +230,17 @@ pub enum InvalidRule {
     /// Nothing is required, so that every node would be released.
     #[error("spec.conditions: a rule needs at least one condition")]
     NoConditions,
-    /// A taint that the API server would refuse on a node, or that no rule may touch.
+    /// A taint that is not ours to manage.
+    #[error(
+        "spec.taint.key: {key:?} does not begin with {prefixes}; `host run --taint-key-prefix` allows further ones"
+    )]
+    TaintPrefix {
+        /// What stands there.
+        key: String,
+        /// What may stand there.
+        prefixes: String,
+    },
+    /// A taint that the API server would refuse on a node.
     #[error("spec.taint.{field}: no node can be given {value:?}: {problem}")]
     Taint {
         /// `key` or `value`.
@@ -237,7 +277,7 @@ impl InvalidRule {
         match self {
             Self::Word { .. } => "UnknownValue",
             Self::NoConditions => "NoConditions",
-            Self::Taint { .. } => "InvalidTaint",
+            Self::Taint { .. } | Self::TaintPrefix { .. } => "InvalidTaint",
             Self::Budget { .. } => "InvalidBudget",
             Self::Policy { .. } => "UnknownPolicy",
             Self::Selector(_) => "InvalidSelector",
@@ -271,7 +311,7 @@ mod tests {
     #[test]
     fn every_field_arrives() {
         assert_eq!(
-            rule(|_| ()).to_rule().unwrap(),
+            rule(|_| ()).to_rule(&TaintPrefixes::default()).unwrap(),
             Rule {
                 name: "agent".into(),
                 uid: "u-1".into(),
@@ -314,7 +354,7 @@ mod tests {
             });
             rule["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
         });
-        let short = short.to_rule().unwrap();
+        let short = short.to_rule(&TaintPrefixes::default()).unwrap();
         assert_eq!(short.matching, Matching::AllOf);
         assert!(!short.dry_run && !short.suspended);
         assert_eq!((short.replaces, short.budget), (None, None));
@@ -406,7 +446,7 @@ mod tests {
         ];
         for (place, value, message, reason) in cases {
             let rule = rule(|rule| *rule.pointer_mut(place).unwrap() = value);
-            let error = rule.to_rule().unwrap_err();
+            let error = rule.to_rule(&TaintPrefixes::default()).unwrap_err();
             assert!(error.to_string().starts_with(message), "{error}");
             assert_eq!(error.reason(), reason);
         }
@@ -422,7 +462,7 @@ mod tests {
                 "nodeName": "n", "taintStatus": "Pending", "lastEvaluationTime": "soon",
                 "conditionResults": [{"type": "A", "currentStatus": "Maybe", "requiredStatus": "True"}]}]});
         });
-        assert!(rule.to_rule().is_err());
+        assert!(rule.to_rule(&TaintPrefixes::default()).is_err());
         let status = rule.status.unwrap();
         let evaluation = &status.node_evaluations[0];
         assert_eq!(

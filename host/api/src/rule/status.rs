@@ -125,6 +125,16 @@ pub struct NodeCounts {
     #[schemars(range(min = 0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflicting: Option<i32>,
+
+    /// Selected nodes that the rule would hold if its budget had room, where it has a budget.
+    #[schemars(range(min = 0))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_budget: Option<i32>,
+
+    /// Selected nodes that an annotation lets go from the rule, where there are any.
+    #[schemars(range(min = 0))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excused: Option<i32>,
 }
 
 /// One aspect of how the rule is; the standard condition of the Kubernetes API.

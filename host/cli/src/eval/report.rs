@@ -9,7 +9,7 @@ use planner::facts::Node;
 use planner::ownership;
 use planner::plan::{Action, Outcome, Plan, State};
 use planner::question::Read;
-use planner::rule::{Effect, Status};
+use planner::rule::{Effect, Status, TaintPrefixes};
 use planner::status::condition_results;
 use planner::verdict::Verdict;
 use serde::Serialize;
@@ -125,13 +125,14 @@ impl Report {
     }
 
     /// Adds what was decided about a node.
-    pub fn add(&mut self, node: &Node, decided: &Decided<'_>) {
+    pub fn add(&mut self, node: &Node, decided: &Decided<'_>, prefixes: &TaintPrefixes) {
         let Decided {
             rules,
             verdicts,
             plan,
+            seats: _,
         } = decided;
-        let records = ownership::read(node);
+        let records = ownership::read(node, prefixes);
         for ((active, verdict), outcome) in rules.iter().zip(verdicts).zip(&plan.outcomes) {
             let rule = &active.rule;
             let selected = active.selector.matches(&node.labels);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use api::{NodeReadinessRule, check};
+use planner::rule::TaintPrefixes;
 
 use super::tree::Tree;
 use super::yaml::{self, place};
@@ -22,7 +23,7 @@ pub struct GivenRule {
 }
 
 /// Every rule in these sources, in their order.
-pub fn rules(sources: &[Source]) -> Result<Vec<GivenRule>, BadInput> {
+pub fn rules(sources: &[Source], prefixes: &TaintPrefixes) -> Result<Vec<GivenRule>, BadInput> {
     let mut rules = Vec::new();
     let mut problems = Vec::new();
     for source in sources {
@@ -31,7 +32,7 @@ pub fn rules(sources: &[Source]) -> Result<Vec<GivenRule>, BadInput> {
             Ok(documents) => {
                 for document in documents {
                     for object in objects(&document) {
-                        match decode(source, object) {
+                        match decode(source, object, prefixes) {
                             Ok(rule) => rules.push(rule),
                             Err(found) => problems.extend(found),
                         }
@@ -69,7 +70,11 @@ fn objects(document: &Tree) -> impl Iterator<Item = &Tree> {
     items.unwrap_or_default().iter().chain(single)
 }
 
-fn decode(source: &Source, tree: &Tree) -> Result<GivenRule, Vec<String>> {
+fn decode(
+    source: &Source,
+    tree: &Tree,
+    prefixes: &TaintPrefixes,
+) -> Result<GivenRule, Vec<String>> {
     let at = |field: &str| place(&source.name, Some(tree.locate(field)));
     let word = |field: &str| tree.get(field).and_then(Tree::text);
     let expected = format!("a rule has `apiVersion: {API_VERSION}` and `kind: {KIND}`");
@@ -102,13 +107,13 @@ fn decode(source: &Source, tree: &Tree) -> Result<GivenRule, Vec<String>> {
     let name = value["metadata"]["name"]
         .as_str()
         .map_or_else(String::new, |name| format!("rule '{name}': "));
-    let object = check::decode(value).map_err(|problems| {
+    let object = check::decode(value, prefixes).map_err(|problems| {
         let sentence =
             |problem: &check::Problem| format!("{}: {name}{problem}", at(&problem.field));
         problems.iter().map(sentence).collect::<Vec<_>>()
     })?;
     // What the schema lets pass and no node can be given.
-    if let Err(error) = object.to_rule() {
+    if let Err(error) = object.to_rule(prefixes) {
         let error = error.to_string();
         let field = error.split(": ").next().unwrap_or_default();
         return Err(vec![format!("{}: {name}{error}", at(field))]);

@@ -11,7 +11,9 @@ use std::collections::BTreeSet;
 use planner::Timestamp;
 use planner::facts::{Condition, Node, Observed, Taint};
 use planner::plan::{Candidate, Changes, Input, Plan, plan};
-use planner::rule::{Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId};
+use planner::rule::{
+    Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId, TaintPrefixes,
+};
 use planner::verdict::{Decision, Failure, Finding, Subject, TaintAction, Verdict};
 
 pub fn at(seconds: i64) -> Timestamp {
@@ -115,6 +117,7 @@ pub struct Case {
     pub verdict: Option<Verdict>,
     pub selected: bool,
     pub seen_present: bool,
+    pub within_budget: bool,
 }
 
 impl Case {
@@ -124,6 +127,7 @@ impl Case {
             verdict: Some(verdict),
             selected: true,
             seen_present: false,
+            within_budget: true,
         }
     }
 
@@ -133,6 +137,7 @@ impl Case {
             verdict: None,
             selected: false,
             seen_present: false,
+            within_budget: true,
         }
     }
 }
@@ -149,6 +154,11 @@ pub fn plan_with(node: &Node, cases: &[Case], stalled: &BTreeSet<String>) -> Pla
             selected: case.selected,
             verdict: case.verdict.as_ref(),
             seen_present: case.seen_present,
+            replaces: cases
+                .iter()
+                .map(|other| &other.rule)
+                .find(|other| case.rule.replaces.as_ref() == Some(&other.name)),
+            within_budget: case.within_budget,
         })
         .collect();
     plan(&Input {
@@ -156,6 +166,8 @@ pub fn plan_with(node: &Node, cases: &[Case], stalled: &BTreeSet<String>) -> Pla
         now: at(60),
         rules: &rules,
         stalled,
+        prefixes: &TaintPrefixes::default(),
+        only: None,
     })
 }
 

@@ -345,12 +345,17 @@ pub(crate) async fn compat_011_the_guide(server: &mut Server, cluster: &Cluster)
         }
     }
     for name in names {
-        let decoded = cluster.rules().get(name).await.unwrap().to_rule();
+        let decoded = cluster
+            .rules()
+            .get(name)
+            .await
+            .unwrap()
+            .to_rule(&Default::default());
         server.expect(decoded.is_ok(), || format!("{case}: {decoded:?}"));
         server.delete(name).await;
     }
     // The same file as `kubectl apply -f crds/…` takes it.
-    let yaml = api::crds::crd_yaml().unwrap();
+    let yaml = api::crds::crd_yaml(&Default::default()).unwrap();
     let said = cluster.apply(&yaml).unwrap();
     server.expect(said.contains("customresourcedefinition"), || {
         format!("{case}: {said}")

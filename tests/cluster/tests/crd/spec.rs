@@ -169,7 +169,7 @@ pub(crate) async fn compat_006_required_and_typed(server: &mut Server) {
             let kept = stored.pointer(place).is_some();
             server.expect(!kept, || format!("{case}: {place} is stored as null"));
         }
-        let decoded = api::check::decode(object);
+        let decoded = api::check::decode(object, &Default::default());
         server.expect(decoded.is_ok(), || format!("{case}: {place}: {decoded:?}"));
     }
     let object = null("/spec/taint/key");
@@ -307,7 +307,7 @@ pub(crate) async fn unknown_fields(server: &mut Server) {
         let sentence = format!("strict decoding error: unknown field \"{field}\"");
         let said = matches!(&answer, Answer::Refused(reasons) if reasons[0].contains(&sentence));
         server.expect(said, || format!("{case}: {sentence}: {answer:?}"));
-        let offline: Vec<_> = api::check::check(&object)
+        let offline: Vec<_> = api::check::check(&object, &Default::default())
             .iter()
             .map(ToString::to_string)
             .collect();
@@ -339,7 +339,7 @@ pub(crate) async fn names(server: &mut Server) {
         server.expect(answer.contains("metadata.name: Invalid value"), || {
             format!("{case}: {answer}")
         });
-        let offline = api::check::check(&object);
+        let offline = api::check::check(&object, &Default::default());
         server.expect(
             offline.len() == 1 && offline[0].field == "metadata.name",
             || format!("{case}: {offline:?}"),

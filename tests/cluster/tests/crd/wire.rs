@@ -110,7 +110,7 @@ impl Server {
         self.expect(matches!(answer, Answer::Taken(_)), || {
             format!("{case}: the API server does not take {object}: {answer:?}")
         });
-        let offline = check::check(object);
+        let offline = check::check(object, &Default::default());
         self.expect(offline.is_empty(), || {
             format!("{case}: the offline check does not take {object}: {offline:?}")
         });
@@ -121,7 +121,7 @@ impl Server {
     pub(crate) async fn refuses(&mut self, case: &str, object: &Value, reasons: &[&str]) {
         let answer = self.would_create(object).await;
         self.same(case, &answer, reasons);
-        let mut offline: Vec<_> = (check::check(object).iter())
+        let mut offline: Vec<_> = (check::check(object, &Default::default()).iter())
             .map(Problem::to_string)
             .collect();
         offline.sort();

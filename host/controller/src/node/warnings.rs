@@ -1,0 +1,118 @@
+//! What somebody should look at: a Warning event on the node, and a line in the log.
+
+use planner::plan::State;
+use planner::rule::Rule;
+use planner::{Timestamp, break_glass, facts, ownership};
+
+use crate::decide::Decided;
+use crate::events::Object;
+use crate::shared::Shared;
+
+/// Annotations of ours that somebody else wrote.
+pub(super) fn about_annotations(shared: &Shared, node: &facts::Node) {
+    let now = Timestamp::now();
+    let warn = |reason, annotation: &str, problem: String, meaning: &str| {
+        let note = format!("annotation {annotation} cannot be read: {problem}; {meaning}");
+        shared
+            .events
+            .warn(Object::Node(node), reason, &problem, note, now);
+    };
+    if let Some(problem) = ownership::problem(node, &shared.limits.prefixes) {
+        let meaning = "a taint whose record is lost is not removed when its rule goes; remove it by hand if it is not wanted";
+        warn(
+            "OwnershipUnreadable",
+            ownership::ANNOTATION,
+            problem,
+            meaning,
+        );
+    }
+    if let Some(problem) = break_glass::problem(node) {
+        warn(
+            "BreakGlassUnreadable",
+            break_glass::ANNOTATION,
+            problem,
+            "this entry lets nothing go",
+        );
+    }
+}
+
+/// What a plan leaves as it is although somebody may want it otherwise. Says when a node will have been
+/// held too long.
+pub(super) fn about_outcomes(
+    shared: &Shared,
+    node: &facts::Node,
+    decided: &Decided<'_>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let mut next: Option<Timestamp> = None;
+    for (active, outcome) in decided.rules.iter().zip(&decided.plan.outcomes) {
+        let rule = &active.rule;
+        let (name, taint) = (&rule.name, &rule.taint);
+        let warn = |reason, note| {
+            shared
+                .events
+                .warn(Object::Node(node), reason, &rule.uid, note, now);
+        };
+        match &outcome.state {
+            State::Completed if outcome.after => warn(
+                "TaintNotManaged",
+                format!(
+                    "Taint '{taint}' is left on the node: rule '{name}' completed its bootstrap here and never adds it, so somebody else did"
+                ),
+            ),
+            State::BrokenGlass { until } => warn(
+                "BreakGlass",
+                format!(
+                    "The node is let go from rule '{name}' until {until} by annotation {}",
+                    break_glass::ANNOTATION
+                ),
+            ),
+            State::Failed(failure) => warn(
+                "PolicyFailed",
+                format!(
+                    "The policy of rule '{name}' gave no decision ({}): {}; the node stays as it is",
+                    failure.kind, failure.message
+                ),
+            ),
+            _ => {}
+        }
+        let limit = shared.limits.held_too_long;
+        let since = outcome
+            .owned_since
+            .filter(|_| outcome.after && !node.terminating);
+        let since = since.filter(|_| matches!(outcome.state, State::Decides));
+        let until = since
+            .zip(limit)
+            .and_then(|(since, limit)| since.checked_add(limit).ok());
+        match until {
+            Some(until) if until <= now => warn(
+                "HeldTooLong",
+                format!(
+                    "Taint '{taint}' of rule '{name}' is on the node for longer than {} s: {}",
+                    limit.unwrap_or_default().as_secs(),
+                    outcome.message
+                ),
+            ),
+            Some(until) => next = Some(next.map_or(until, |next| next.min(until))),
+            None => {}
+        }
+    }
+    next
+}
+
+/// A plan that was not carried out.
+pub(super) fn about_failure(
+    shared: &Shared,
+    node: &facts::Node,
+    rule: &Rule,
+    error: &str,
+    now: Timestamp,
+) {
+    let note = format!(
+        "Rule '{}' could not be carried out, and is tried again: {error}",
+        rule.name
+    );
+    shared
+        .events
+        .warn(Object::Node(node), "PatchFailed", &rule.uid, note, now);
+}
