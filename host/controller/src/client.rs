@@ -30,6 +30,16 @@ pub(crate) enum RequestError {
     Other(String),
 }
 
+impl RequestError {
+    /// For a request that is as good as done where somebody else was faster.
+    pub(crate) fn accept_conflict(self) -> Result<(), Self> {
+        match self {
+            Self::Conflict(_) => Ok(()),
+            other => Err(other),
+        }
+    }
+}
+
 /// Waits for an answer, but not for ever.
 pub(crate) async fn timely<T>(
     request: impl Future<Output = kube::Result<T>>,

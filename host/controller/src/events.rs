@@ -17,7 +17,7 @@ use planner::rule::TaintId;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::client::create_event;
+use crate::client::{RequestError, create_event};
 
 /// The component that events name: clients filter by it.
 const CONTROLLER: &str = "node-readiness-controller";
@@ -75,7 +75,9 @@ impl Events {
         let work = waiting.for_each_concurrent(IN_FLIGHT, move |event| {
             let client = client.clone();
             async move {
-                if let Err(error) = create_event(&client, &event).await {
+                let sent = create_event(&client, &event).await;
+                // It is there already: another process told it.
+                if let Err(error) = sent.or_else(RequestError::accept_conflict) {
                     warn!(%error, note = event.note, "an event was not stored");
                 }
             }
@@ -120,7 +122,19 @@ impl Events {
         reason: &'static str,
         subject: &str,
         note: String,
-        now: Timestamp,
+    ) {
+        self.warn_since(object, reason, subject, note, Timestamp::now());
+    }
+
+    /// As [`Events::warn`], of something that is so since a time: also another process tells it only
+    /// once, as long as the API server keeps the event.
+    pub(crate) fn warn_since(
+        &self,
+        object: Object<'_>,
+        reason: &'static str,
+        subject: &str,
+        note: String,
+        since: Timestamp,
     ) {
         let (kind, name, uid) = object.identity();
         let key = (uid.to_owned(), reason, subject.to_owned());
@@ -135,7 +149,14 @@ impl Events {
         told.insert(key, Instant::now());
         drop(told);
         warn!(object = format!("{kind}/{name}"), reason, "{note}");
-        self.send(object, "Warning", (reason, "Reconcile"), reason, note, now);
+        self.send(
+            object,
+            "Warning",
+            (reason, "Reconcile"),
+            reason,
+            note,
+            since,
+        );
     }
 
     fn send(
@@ -145,17 +166,17 @@ impl Events {
         (reason, action): (&str, &str),
         suffix: &str,
         note: String,
-        now: Timestamp,
+        stamp: Timestamp,
     ) {
         let (kind, name, uid) = object.identity();
         let event = Event {
             metadata: ObjectMeta {
                 namespace: Some("default".into()),
                 // Unique by its time: one thing happens to an object once in a nanosecond at most.
-                name: Some(event_name(name, suffix, now)),
+                name: Some(event_name(name, suffix, stamp)),
                 ..ObjectMeta::default()
             },
-            event_time: Some(MicroTime(now)),
+            event_time: Some(MicroTime(Timestamp::now())),
             type_: Some(type_.into()),
             reason: Some(reason.into()),
             action: Some(action.into()),

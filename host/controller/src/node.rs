@@ -214,7 +214,7 @@ fn failed(shared: &Shared, node: &Node, error: impl Fn(&TaintId) -> Option<Strin
         if outcome.action != Action::None
             && let Some(error) = error(&active.rule.taint)
         {
-            warnings::about_failure(shared, &node.facts, &active.rule, &error, now);
+            warnings::about_failure(shared, &node.facts, &active.rule, &error);
         }
     }
     shared.note(&node.facts, &rules, &decided, error, now);

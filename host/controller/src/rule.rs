@@ -250,9 +250,7 @@ fn warn_about(shared: &Shared, object: &NodeReadinessRule, status: &NodeReadines
             uid: &uid,
         };
         let note = condition.message.clone();
-        shared
-            .events
-            .warn(rule, reason, &condition.reason, note, Timestamp::now());
+        shared.events.warn(rule, reason, &condition.reason, note);
     }
 }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Node, NodeCondition, NodeSpec as CoreNodeSpec, NodeStatus, Taint,
 };
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -122,7 +123,83 @@ impl Cluster {
     /// # Errors
     /// As [`Host::start`].
     pub async fn start_host(&self) -> anyhow::Result<Host> {
-        Host::start(&self.kubeconfig(), &self.new_log(), &[]).await
+        self.start_host_with(&[]).await
+    }
+
+    /// As [`Cluster::start_host`], with further arguments.
+    ///
+    /// # Errors
+    /// As [`Host::start`].
+    pub async fn start_host_with(&self, arguments: &[&str]) -> anyhow::Result<Host> {
+        Host::start(&self.kubeconfig(), &self.new_log(), arguments).await
+    }
+
+    /// The notes of the events about an object, by its name and their reason.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn events(&self, object: &str, reason: &str) -> anyhow::Result<Vec<String>> {
+        let events = Api::<Event>::namespaced(self.client.clone(), "default");
+        let about = |event: &Event| {
+            let regarding = event.regarding.as_ref();
+            let name = regarding.and_then(|object| object.name.as_deref());
+            name == Some(object) && event.reason.as_deref() == Some(reason)
+        };
+        let listed = events.list(&Default::default()).await?;
+        let found = listed.into_iter().filter(about);
+        Ok(found.filter_map(|event| event.note).collect())
+    }
+
+    /// Waits until there is an event about an object, and returns its note.
+    ///
+    /// # Errors
+    /// There was none within a minute.
+    pub async fn until_event(&self, object: &str, reason: &str) -> anyhow::Result<String> {
+        wait::until(&format!("event {reason} about {object}"), || async {
+            let mut found = self.events(object, reason).await?;
+            Ok(found.pop().ok_or_else(|| "none yet".to_owned()))
+        })
+        .await
+    }
+
+    /// Changes a rule by a merge patch.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn patch_rule(&self, name: &str, change: serde_json::Value) -> anyhow::Result<()> {
+        let patch = Patch::Merge(change);
+        self.rules()
+            .patch(name, &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+
+    /// Sets annotations of a node, or (null) removes them.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn annotate_node(&self, name: &str, values: serde_json::Value) -> anyhow::Result<()> {
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": values } }));
+        self.nodes()
+            .patch(name, &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+
+    /// How many nodes carry a taint with this key.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn tainted(&self, key: &str) -> anyhow::Result<usize> {
+        let nodes = self.nodes().list(&Default::default()).await?;
+        let carries = |node: &&Node| {
+            let taints = node
+                .spec
+                .iter()
+                .flat_map(|spec| spec.taints.iter().flatten());
+            taints.into_iter().any(|taint| taint.key == key)
+        };
+        Ok(nodes.iter().filter(carries).count())
     }
 
     /// A file for the log of one more host.

@@ -10,12 +10,11 @@ use crate::shared::Shared;
 
 /// Annotations of ours that somebody else wrote.
 pub(super) fn about_annotations(shared: &Shared, node: &facts::Node) {
-    let now = Timestamp::now();
     let warn = |reason, annotation: &str, problem: String, meaning: &str| {
         let note = format!("annotation {annotation} cannot be read: {problem}; {meaning}");
         shared
             .events
-            .warn(Object::Node(node), reason, &problem, note, now);
+            .warn(Object::Node(node), reason, &problem, note);
     };
     if let Some(problem) = ownership::problem(node, &shared.limits.prefixes) {
         let meaning = "a taint whose record is lost is not removed when its rule goes; remove it by hand if it is not wanted";
@@ -51,7 +50,7 @@ pub(super) fn about_outcomes(
         let warn = |reason, note| {
             shared
                 .events
-                .warn(Object::Node(node), reason, &rule.uid, note, now);
+                .warn(Object::Node(node), reason, &rule.uid, note);
         };
         match &outcome.state {
             State::Completed if outcome.after => warn(
@@ -85,14 +84,18 @@ pub(super) fn about_outcomes(
             .zip(limit)
             .and_then(|(since, limit)| since.checked_add(limit).ok());
         match until {
-            Some(until) if until <= now => warn(
-                "HeldTooLong",
-                format!(
+            Some(until) if until <= now => {
+                let note = format!(
                     "Taint '{taint}' of rule '{name}' is on the node for longer than {} s: {}",
                     limit.unwrap_or_default().as_secs(),
                     outcome.message
-                ),
-            ),
+                );
+                let object = Object::Node(node);
+                let since = since.unwrap_or(now);
+                shared
+                    .events
+                    .warn_since(object, "HeldTooLong", &rule.uid, note, since);
+            }
             Some(until) => next = Some(next.map_or(until, |next| next.min(until))),
             None => {}
         }
@@ -101,18 +104,12 @@ pub(super) fn about_outcomes(
 }
 
 /// A plan that was not carried out.
-pub(super) fn about_failure(
-    shared: &Shared,
-    node: &facts::Node,
-    rule: &Rule,
-    error: &str,
-    now: Timestamp,
-) {
+pub(super) fn about_failure(shared: &Shared, node: &facts::Node, rule: &Rule, error: &str) {
     let note = format!(
         "Rule '{}' could not be carried out, and is tried again: {error}",
         rule.name
     );
     shared
         .events
-        .warn(Object::Node(node), "PatchFailed", &rule.uid, note, now);
+        .warn(Object::Node(node), "PatchFailed", &rule.uid, note);
 }

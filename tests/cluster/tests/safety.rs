@@ -1,0 +1,436 @@
+//! What protects a cluster from a rule that is wrong.
+#![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
+
+use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
+use serde_json::json;
+
+const AGENT: &str = "example.com/AgentReady";
+
+async fn workers(cluster: &Cluster, count: usize) -> Vec<String> {
+    let names: Vec<String> = (1..=count)
+        .map(|number| format!("node-{number:02}"))
+        .collect();
+    for name in &names {
+        cluster.create_node(&worker(name, false)).await.unwrap();
+    }
+    names
+}
+
+async fn until_held(cluster: &Cluster, count: usize) {
+    wait::until(&format!("{count} nodes are held"), || async {
+        let held = cluster.tainted(GUIDE_TAINT).await?;
+        Ok(if held == count {
+            Ok(())
+        } else {
+            Err(format!("{held} are"))
+        })
+    })
+    .await
+    .unwrap();
+}
+
+async fn until_ready_is(cluster: &Cluster, rule: &str, status: &str, reason: &str) {
+    cluster
+        .until_status(rule, &format!("Ready={status}, {reason}"), |stored| {
+            let mut ready = stored
+                .conditions
+                .iter()
+                .filter(|found| found.r#type == "Ready");
+            ready.any(|found| found.status.as_str() == status && found.reason == reason)
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn compat_j_a_suspended_rule_changes_nothing_and_catches_up_when_it_resumes() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 2).await;
+    cluster
+        .set_condition("node-02", AGENT, "True")
+        .await
+        .unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    until_held(&cluster, 1).await;
+    cluster
+        .patch_rule("agent", json!({ "spec": { "suspend": true } }))
+        .await
+        .unwrap();
+    until_ready_is(&cluster, "agent", "False", "Suspended").await;
+    // Now each node is the other way round.
+    cluster
+        .set_condition("node-01", AGENT, "True")
+        .await
+        .unwrap();
+    cluster
+        .set_condition("node-02", AGENT, "False")
+        .await
+        .unwrap();
+    cluster
+        .until_status("agent", "both changes were seen", |status| {
+            let current: Vec<_> = status
+                .node_evaluations
+                .iter()
+                .map(|node| node.condition_results[0].current_status.as_str())
+                .collect();
+            current == ["True", "False"]
+        })
+        .await
+        .unwrap();
+    assert_eq!(cluster.readiness_taints("node-01").await.unwrap().len(), 1);
+    assert_eq!(cluster.readiness_taints("node-02").await.unwrap().len(), 0);
+    cluster
+        .patch_rule("agent", json!({ "spec": { "suspend": null } }))
+        .await
+        .unwrap();
+    cluster
+        .until_tainted("node-01", GUIDE_TAINT, false)
+        .await
+        .unwrap();
+    cluster
+        .until_tainted("node-02", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    host.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn compat_j_a_budget_is_never_exceeded_and_is_filled_again_when_a_node_is_released() {
+    let cluster = Cluster::start().await.unwrap();
+    let names = workers(&cluster, 10).await;
+    let budget = "  budget: {maxHeld: 25%, exemptYoungerThan: 0s}\n";
+    let rule = agent_rule("agent", "continuous") + budget;
+    // Many workers: the last place is taken once.
+    let host = cluster
+        .start_host_with(&["--node-concurrent-reconciles=8"])
+        .await
+        .unwrap();
+    cluster.apply(&rule).unwrap();
+    until_ready_is(&cluster, "agent", "False", "BudgetExhausted").await;
+    let stored = cluster
+        .until_status("agent", "3 of 10 are held, rounded up", |status| {
+            status.nodes.is_some_and(|nodes| {
+                (nodes.held, nodes.over_budget, nodes.pending) == (Some(3), Some(7), Some(0))
+            })
+        })
+        .await
+        .unwrap();
+    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 3);
+    cluster
+        .until_event("agent", "BudgetExhausted")
+        .await
+        .unwrap();
+    // One of them is ready: its place goes to another.
+    let held = stored.status.unwrap().node_evaluations;
+    let present = api::rule::status::TaintStatus::Present;
+    let first = held
+        .iter()
+        .find(|node| node.taint_status == present)
+        .unwrap();
+    cluster
+        .set_condition(&first.node_name, AGENT, "True")
+        .await
+        .unwrap();
+    cluster
+        .until_tainted(&first.node_name, GUIDE_TAINT, false)
+        .await
+        .unwrap();
+    until_held(&cluster, 3).await;
+    host.kill().await.unwrap();
+    // The places stand on the nodes: another host does not give them away again.
+    let host = cluster
+        .start_host_with(&["--node-concurrent-reconciles=8"])
+        .await
+        .unwrap();
+    cluster
+        .until_status("agent", "still 3", |status| {
+            status
+                .nodes
+                .is_some_and(|nodes| (nodes.held, nodes.over_budget) == (Some(3), Some(6)))
+        })
+        .await
+        .unwrap();
+    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 3);
+    // It always goes on releasing.
+    for name in &names {
+        cluster.set_condition(name, AGENT, "True").await.unwrap();
+    }
+    until_held(&cluster, 0).await;
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    host.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn compat_j_a_young_node_is_held_whatever_the_budget() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 2).await;
+    let host = cluster.start_host().await.unwrap();
+    cluster
+        .apply(&(agent_rule("agent", "continuous") + "  budget: {maxHeld: 0}\n"))
+        .unwrap();
+    until_held(&cluster, 2).await;
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    host.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_switch_freezes_every_rule() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 1).await;
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    let other = agent_rule("other", "continuous").replace("security-agent-ready", "other");
+    cluster.apply(&other).unwrap();
+    cluster
+        .until_tainted("node-01", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    cluster
+        .until_tainted("node-01", "readiness.k8s.io/other", true)
+        .await
+        .unwrap();
+    let freeze = |value| json!({ "metadata": { "annotations": { "readiness.node.x-k8s.io/freeze-all": value } } });
+    cluster
+        .patch_rule("other", freeze(json!("something is wrong")))
+        .await
+        .unwrap();
+    for rule in ["agent", "other"] {
+        until_ready_is(&cluster, rule, "False", "Frozen").await;
+    }
+    assert!(
+        cluster
+            .until_event("agent", "Frozen")
+            .await
+            .unwrap()
+            .contains("something is wrong")
+    );
+    cluster
+        .set_condition("node-01", AGENT, "True")
+        .await
+        .unwrap();
+    cluster
+        .until_status("agent", "the change was seen", |status| {
+            status.node_evaluations[0].condition_results[0]
+                .current_status
+                .as_str()
+                == "True"
+        })
+        .await
+        .unwrap();
+    assert_eq!(cluster.readiness_taints("node-01").await.unwrap().len(), 2);
+    cluster
+        .patch_rule("other", freeze(json!(null)))
+        .await
+        .unwrap();
+    cluster
+        .until_tainted("node-01", GUIDE_TAINT, false)
+        .await
+        .unwrap();
+    cluster
+        .until_tainted("node-01", "readiness.k8s.io/other", false)
+        .await
+        .unwrap();
+    host.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn it_freezes_by_itself_when_most_nodes_regress_and_is_released_by_hand() {
+    let cluster = Cluster::start().await.unwrap();
+    let names = workers(&cluster, 14).await;
+    for name in &names {
+        cluster.set_condition(name, AGENT, "True").await.unwrap();
+    }
+    let arguments = ["--freeze-when-regressed=50", "--freeze-window=1h"];
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    for name in &names {
+        cluster.set_condition(name, AGENT, "False").await.unwrap();
+    }
+    until_ready_is(&cluster, "agent", "False", "Frozen").await;
+    cluster
+        .until_status("agent", "every change was seen", |status| {
+            let mut nodes = status.node_evaluations.iter();
+            nodes.all(|node| node.condition_results[0].current_status.as_str() == "False")
+        })
+        .await
+        .unwrap();
+    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 10);
+    host.kill().await.unwrap();
+    // It stands in the cluster, so another host is frozen as well.
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    until_ready_is(&cluster, "agent", "False", "Frozen").await;
+    let stored = cluster.rules().get("agent").await.unwrap();
+    let annotations = stored.metadata.annotations.unwrap();
+    let why = &annotations["readiness.node.x-k8s.io/freeze-all"];
+    assert_eq!(
+        why,
+        "NodesRegressed: 10 of 14 nodes of rule 'agent' within 3600 s"
+    );
+    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 10);
+    let release =
+        json!({ "metadata": { "annotations": { "readiness.node.x-k8s.io/freeze-all": null } } });
+    cluster.patch_rule("agent", release).await.unwrap();
+    until_held(&cluster, 14).await;
+    host.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn break_glass_lets_one_node_go_until_its_time() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 2).await;
+    let host = cluster.start_host().await.unwrap();
+    cluster
+        .apply(&agent_rule("agent", "bootstrap-only"))
+        .unwrap();
+    until_held(&cluster, 2).await;
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(4);
+    let annotation = json!({ "readiness.node.x-k8s.io/break-glass": format!("agent={until}") });
+    cluster.annotate_node("node-01", annotation).await.unwrap();
+    let node = cluster
+        .until_tainted("node-01", GUIDE_TAINT, false)
+        .await
+        .unwrap();
+    let completions = node.metadata.annotations.unwrap();
+    assert!(
+        !completions
+            .keys()
+            .any(|key| key.contains("bootstrap-completed"))
+    );
+    cluster.until_event("node-01", "BreakGlass").await.unwrap();
+    // The time comes without anybody touching the node.
+    cluster
+        .until_tainted("node-01", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    assert!(jiff::Timestamp::now() >= until, "held again too early");
+    cluster
+        .annotate_node(
+            "node-02",
+            json!({ "readiness.node.x-k8s.io/break-glass": "agent=soon" }),
+        )
+        .await
+        .unwrap();
+    let note = cluster
+        .until_event("node-02", "BreakGlassUnreadable")
+        .await
+        .unwrap();
+    assert!(note.contains("\"agent=soon\" is not RULE=TIME"), "{note}");
+    assert_eq!(cluster.readiness_taints("node-02").await.unwrap().len(), 1);
+    host.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn held_too_long_is_told_once_by_any_number_of_hosts() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 1).await;
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    let arguments = ["--held-warning-after=1s"];
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    let note = cluster.until_event("node-01", "HeldTooLong").await.unwrap();
+    assert!(note.contains("example.com/AgentReady is absent"), "{note}");
+    host.terminate().await.unwrap();
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    host.terminate().await.unwrap();
+    assert_eq!(
+        cluster
+            .events("node-01", "HeldTooLong")
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn nrc_279_a_further_prefix_needs_the_definition_and_the_flag() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 1).await;
+    let prefix = "startup-taint.cluster-autoscaler.kubernetes.io/";
+    let key = format!("{prefix}agent");
+    let rule = agent_rule("agent", "continuous").replace(GUIDE_TAINT, &key);
+    let refused = cluster.apply(&rule).unwrap_err().to_string();
+    assert!(
+        refused.contains("taint key must start with 'readiness.k8s.io/'"),
+        "{refused}"
+    );
+    let program = cluster_tests::host_program().unwrap();
+    let flag = format!("--taint-key-prefix={prefix}");
+    let crd = std::process::Command::new(program)
+        .args(["crd", &flag])
+        .output()
+        .unwrap();
+    cluster
+        .apply(&String::from_utf8(crd.stdout).unwrap())
+        .unwrap();
+    wait::until_true("the new definition is in force", || async {
+        Ok(cluster.apply(&rule).is_ok())
+    })
+    .await
+    .unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster
+        .until_status("agent", "Stalled without the flag", |status| {
+            let mut found = status
+                .conditions
+                .iter()
+                .filter(|found| found.r#type == "Stalled");
+            found.any(|found| {
+                found.status.as_str() == "True" && found.message.contains("--taint-key-prefix")
+            })
+        })
+        .await
+        .unwrap();
+    cluster.until_event("agent", "Stalled").await.unwrap();
+    host.terminate().await.unwrap();
+    let host = cluster.start_host_with(&[&flag]).await.unwrap();
+    cluster
+        .until_tainted("node-01", GUIDE_TAINT, false)
+        .await
+        .unwrap();
+    wait::until_true("the taint with the further prefix is there", || async {
+        Ok(cluster.tainted(&key).await? == 1)
+    })
+    .await
+    .unwrap();
+    cluster.delete_rule("agent").await.unwrap();
+    assert_eq!(cluster.tainted(&key).await.unwrap(), 0);
+    host.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn compat_j_dry_run_freezes_what_was_there_says_so_and_deletion_releases_it() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 2).await;
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    until_held(&cluster, 2).await;
+    cluster
+        .patch_rule("agent", json!({ "spec": { "dryRun": true } }))
+        .await
+        .unwrap();
+    until_ready_is(&cluster, "agent", "True", "DryRunKeepsTaints").await;
+    let note = cluster
+        .until_event("agent", "DryRunKeepsTaints")
+        .await
+        .unwrap();
+    assert!(note.contains("2 nodes keep the taint"), "{note}");
+    cluster
+        .set_condition("node-01", AGENT, "True")
+        .await
+        .unwrap();
+    cluster
+        .until_status("agent", "it would remove one", |status| {
+            let results = status.dry_run_results.as_ref();
+            results.is_some_and(|results| results.taints_to_remove == Some(1))
+        })
+        .await
+        .unwrap();
+    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 2);
+    cluster.delete_rule("agent").await.unwrap();
+    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 0);
+    host.terminate().await.unwrap();
+}
