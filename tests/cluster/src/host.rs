@@ -119,6 +119,19 @@ impl Host {
         Ok(kill_process(pid, signal)?)
     }
 
+    /// Waits until it has ended, however long it takes.
+    ///
+    /// # Errors
+    /// The system cannot say.
+    pub async fn until_ended(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+        loop {
+            if let Some(status) = self.process.exit_status()? {
+                return Ok(status);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     async fn ended(&mut self) -> anyhow::Result<std::process::ExitStatus> {
         let process = &mut self.process;
         wait::until("host run ends", || {

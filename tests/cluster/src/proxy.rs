@@ -1,23 +1,26 @@
 //! A proxy between the host and the API server that can stop a request, do something, and let it go
 //! on: what otherwise is a race becomes a step of a test.
 
-use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use control_plane::Lifetime;
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kube::Client;
 use kube::client::Body;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::{Cluster, Host};
@@ -39,6 +42,21 @@ pub enum Fault {
     Pass,
     /// Answers with this status instead.
     Refuse(StatusCode),
+    /// Never answers, and sends nothing on.
+    Stall,
+    /// Sends it on, and breaks the connection instead of answering.
+    Lose,
+    /// Sends it on, and does this before the answer goes back.
+    Then(BoxFuture<'static, ()>),
+}
+
+/// What becomes of watches: from then on, and of those that are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Watches {
+    /// Do they pass nothing on for now? Then the host's cache grows old.
+    pub paused: bool,
+    /// Those that are open break when this number changes.
+    pub generation: u64,
 }
 
 /// Looks at method and path of each request.
@@ -48,6 +66,7 @@ pub type Hook = dyn Fn(String, String) -> BoxFuture<'static, Fault> + Send + Syn
 pub struct Proxy {
     address: SocketAddr,
     passed: Arc<Mutex<Vec<Passed>>>,
+    watches: watch::Sender<Watches>,
     task: AbortHandle,
 }
 
@@ -61,17 +80,16 @@ impl Proxy {
         let address = listener.local_addr()?;
         let passed = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&passed);
+        let (watches, is) = watch::channel(Watches::default());
         let serve = async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let (client, hook, seen) = (client.clone(), Arc::clone(&hook), Arc::clone(&seen));
-                let service = service_fn(move |request| {
-                    forward(
-                        client.clone(),
-                        Arc::clone(&hook),
-                        Arc::clone(&seen),
-                        request,
-                    )
-                });
+                let between = Between {
+                    client: client.clone(),
+                    hook: Arc::clone(&hook),
+                    seen: Arc::clone(&seen),
+                    watches: is.clone(),
+                };
+                let service = service_fn(move |request| between.clone().forward(request));
                 tokio::spawn(
                     http1::Builder::new().serve_connection(TokioIo::new(connection), service),
                 );
@@ -81,8 +99,14 @@ impl Proxy {
         Ok(Self {
             address,
             passed,
+            watches,
             task,
         })
+    }
+
+    /// What becomes of watches.
+    pub fn watches(&self) -> &watch::Sender<Watches> {
+        &self.watches
     }
 
     /// Starts a host that reaches the cluster through the proxy, and waits until its caches are
@@ -144,33 +168,84 @@ impl Drop for Proxy {
     }
 }
 
-async fn forward(
+/// What goes back to the host.
+type Answer = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What stands between one connection of the host and the API server.
+#[derive(Clone)]
+struct Between {
     client: Client,
     hook: Arc<Hook>,
     seen: Arc<Mutex<Vec<Passed>>>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    let (method, path) = (request.method().to_string(), request.uri().to_string());
-    let answer = match hook(method.clone(), path.clone()).await {
-        Fault::Refuse(status) => Err(status),
-        Fault::Pass => send(client, request)
-            .await
-            .map_err(|_| StatusCode::BAD_GATEWAY),
-    };
-    let answer = answer.unwrap_or_else(|status| {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = status;
-        response
+    watches: watch::Receiver<Watches>,
+}
+
+impl Between {
+    /// An error breaks the connection.
+    async fn forward(self, request: Request<Incoming>) -> Result<Response<Answer>, io::Error> {
+        let (method, path) = (request.method().to_string(), request.uri().to_string());
+        let fault = (self.hook)(method.clone(), path.clone()).await;
+        let answer = match fault {
+            Fault::Stall => return futures::future::pending().await,
+            Fault::Refuse(status) => empty(status),
+            Fault::Pass | Fault::Lose | Fault::Then(_) => send(self.client.clone(), request)
+                .await
+                .unwrap_or_else(|_| empty(StatusCode::BAD_GATEWAY)),
+        };
+        let status = answer.status().as_u16();
+        let is_watch = path.contains("watch=true");
+        let passed = Passed {
+            method,
+            path,
+            status,
+        };
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(passed);
+        match fault {
+            Fault::Lose => return Err(io::ErrorKind::ConnectionReset.into()),
+            Fault::Then(what) => what.await,
+            _ => {}
+        }
+        Ok(answer.map(|body| {
+            if is_watch {
+                interrupt(body, self.watches)
+            } else {
+                body.map_err(io::Error::other).boxed_unsync()
+            }
+        }))
+    }
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// A watch that can be paused and broken.
+fn interrupt(body: Body, watches: watch::Receiver<Watches>) -> Answer {
+    let born = watches.borrow().generation;
+    let mut breaks = watches.clone();
+    let frames = body.into_data_stream().then(move |data| {
+        let mut watches = watches.clone();
+        async move {
+            // Who controls it may be gone: then nothing is paused any more.
+            let _ = watches.wait_for(|watches| !watches.paused).await;
+            data.map(Frame::data).map_err(io::Error::other)
+        }
     });
-    let passed = Passed {
-        method,
-        path,
-        status: answer.status().as_u16(),
+    let broken = async move {
+        let changed = breaks.wait_for(|watches| watches.generation != born);
+        let gone = changed.await.is_err();
+        if gone {
+            futures::future::pending::<()>().await;
+        }
     };
-    seen.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(passed);
-    Ok(answer)
+    let end = futures::stream::once(async { Err(io::ErrorKind::ConnectionReset.into()) });
+    let frames = frames.take_until(Box::pin(broken)).chain(end);
+    StreamBody::new(frames).boxed_unsync()
 }
 
 async fn send(client: Client, request: Request<Incoming>) -> anyhow::Result<Response<Body>> {
