@@ -1,12 +1,16 @@
 //! How a cluster is found and reached.
 
+mod explain;
+mod kubeconfig;
+
 use std::path::Path;
 
+use kube::Client;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 
 use crate::client::timely;
+
+pub(crate) use explain::chain;
 
 /// Nodes in one answer of the API server.
 const PAGE: u32 = 500;
@@ -21,34 +25,19 @@ pub struct ConnectError {
 /// A client by kubeconfig: the given file, else `$KUBECONFIG`, else in cluster, else the home
 /// folder's. Asks the server for its version, so that an unreachable one is known at once.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
-    let config = config(kubeconfig).await?;
-    let server = config.cluster_url.to_string();
-    let unreachable = |error: kube::Error| ConnectError {
-        message: format!(
-            "the API server at {server} cannot be used: {}",
-            chain(&error)
-        ),
-    };
-    let client = Client::try_from(config).map_err(unreachable)?;
-    match timely(client.apiserver_version()).await {
-        Ok(_) => Ok(client),
-        Err(error) => Err(ConnectError {
-            message: format!("the API server at {server} cannot be used: {error}"),
-        }),
-    }
+    Cluster::connect(kubeconfig)
+        .await
+        .map(|cluster| cluster.client)
 }
 
 /// The nodes of a cluster as they are now. They are only read.
 pub async fn list_nodes(kubeconfig: Option<&Path>) -> Result<Vec<api::Node>, ConnectError> {
-    let nodes = Api::<api::Node>::all(connect(kubeconfig).await?);
+    let cluster = Cluster::connect(kubeconfig).await?;
+    let nodes = Api::<api::Node>::all(cluster.client.clone());
     let mut listed = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = timely(nodes.list(&page))
-            .await
-            .map_err(|error| ConnectError {
-                message: format!("the nodes of the cluster cannot be listed: {error}"),
-            })?;
+        let list = cluster.ask(nodes.list(&page)).await?;
         listed.extend(list.items);
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
@@ -57,42 +46,47 @@ pub async fn list_nodes(kubeconfig: Option<&Path>) -> Result<Vec<api::Node>, Con
     }
 }
 
-async fn config(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
-    let options = KubeConfigOptions::default();
-    if let Some(path) = kubeconfig {
-        let unusable = |error: kube::config::KubeconfigError| ConnectError {
-            message: format!("kubeconfig {}: {}", path.display(), chain(&error)),
-        };
-        let file = Kubeconfig::read_from(path).map_err(unusable)?;
-        return Config::from_custom_kubeconfig(file, &options)
-            .await
-            .map_err(unusable);
-    }
-    if std::env::var_os("KUBECONFIG").is_none()
-        && let Ok(config) = Config::incluster()
-    {
-        return Ok(config);
-    }
-    Config::from_kubeconfig(&options)
-        .await
-        .map_err(|error| ConnectError {
-            message: format!(
-                "no cluster: {}; give --kubeconfig, set KUBECONFIG, or run in a cluster",
-                chain(&error)
-            ),
-        })
+struct Cluster {
+    client: Client,
+    way: Way,
 }
 
-/// An error with its causes, each once: many errors of the client already tell their source.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
+/// What the messages about a cluster say of how it was found.
+struct Way {
+    /// `kubeconfig FILE, context 'NAME'`, or the service account of a pod.
+    place: String,
+    /// URL of the API server.
+    server: String,
+    /// Who asks, in a form that fits behind "does not accept".
+    who: String,
+    /// The program that gives the user's credentials, where there is one.
+    plugin: Option<String>,
+}
+
+impl Cluster {
+    async fn connect(kubeconfig: Option<&Path>) -> Result<Self, ConnectError> {
+        let (config, way) = kubeconfig::find(kubeconfig)
+            .await
+            .map_err(|message| ConnectError { message })?;
+        let client = Client::try_from(config).map_err(|error| ConnectError {
+            message: explain::client_error(&error, &way),
+        })?;
+        let cluster = Self { client, way };
+        cluster.ask(cluster.client.apiserver_version()).await?;
+        Ok(cluster)
     }
-    text
+
+    async fn ask<T>(
+        &self,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ConnectError> {
+        let mut why = None;
+        let answer = timely(async {
+            let answer = request.await;
+            answer.inspect_err(|error| why = Some(explain::client_error(error, &self.way)))
+        });
+        answer.await.map_err(|timeout| ConnectError {
+            message: why.unwrap_or_else(|| explain::no_answer(&timeout, &self.way)),
+        })
+    }
 }

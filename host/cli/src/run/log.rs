@@ -12,6 +12,11 @@ use crate::input::BadInput;
 /// Says what is logged, and ranks above the flags.
 const VARIABLE: &str = "RUST_LOG";
 
+/// What libraries say of failures that the controller reports in its own words. Theirs are dumps,
+/// and are shown from debug on.
+const SAID_ALREADY: &str =
+    "kube_client::client=off,kube_runtime::watcher=off,rustls_platform_verifier=off";
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
 #[group(skip)]
@@ -75,6 +80,7 @@ impl Options {
             Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|error| {
                 BadInput::one(format!("{VARIABLE}={text} cannot be understood: {error}"))
             })?,
+            _ if level < LevelFilter::DEBUG => EnvFilter::new(format!("{level},{SAID_ALREADY}")),
             _ => EnvFilter::new(level.to_string()),
         };
         let is_text = match zap_encoder {
