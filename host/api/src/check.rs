@@ -1,6 +1,6 @@
-//! What the API server would say of a rule, for where there is none.
+//! What the API server would say of a rule or a node, for where there is none.
 //!
-//! The schema is that of the definition; only its CEL rules are written a second time here, since a
+//! A rule's schema is that of the definition; only its CEL rules are written a second time here, since a
 //! CEL engine would be larger than the rest of the program's offline half. A test on the real API
 //! server compares both. Immutability needs an older object and is not checked.
 
@@ -17,6 +17,10 @@ use planner::rule::TaintPrefixes;
 
 use crate::rule::{NodeReadinessRule, messages};
 use crate::{crds, names};
+
+mod node;
+
+pub use node::{check_node, check_node_metadata};
 
 /// Something that the API server would refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +85,7 @@ pub fn check(raw: &Value, prefixes: &TaintPrefixes) -> Vec<Problem> {
         problems.add("", "not an object".to_owned());
         return problems.0;
     };
-    name(&raw["metadata"]["name"], &mut problems);
+    name(raw["metadata"]["name"].as_str(), &mut problems);
     if let Some(mut schema) = schema {
         let properties = schema.properties.get_or_insert_default();
         for standard in ["apiVersion", "kind", "metadata", "status"] {
@@ -93,9 +97,9 @@ pub fn check(raw: &Value, prefixes: &TaintPrefixes) -> Vec<Problem> {
     problems.0
 }
 
-fn name(name: &Value, problems: &mut Problems) {
+fn name(name: Option<&str>, problems: &mut Problems) {
     let field = "metadata.name";
-    match name.as_str() {
+    match name {
         None | Some("") => problems.add(
             field,
             "Required value: name or generateName is required".to_owned(),

@@ -50,6 +50,11 @@ pub(crate) fn optional_status<'de, D: Deserializer<'de>>(
     })
 }
 
+/// A string; empty if it is absent.
+pub(crate) fn string<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    text(from, |text| text.unwrap_or_default().to_owned())
+}
+
 /// A value made of a string, none for `null` or an empty one, without a copy of it.
 pub(crate) fn text<'de, D, T, F>(from: D, make: F) -> Result<T, D::Error>
 where
@@ -78,7 +83,8 @@ where
         }
 
         fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
-            from.deserialize_str(self)
+            // Of the type that it has: in YAML an unquoted `True` is no string.
+            from.deserialize_any(self)
         }
     }
 

@@ -3,8 +3,8 @@
 //!
 //! No client, no clock, no files: a caller brings the JSON and takes the patch away. Objects are
 //! decoded with patience, since one that cannot be decoded would stop a watch for all of them:
-//! what is wrong with a rule is said by [`NodeReadinessRule::to_rule`], and of a file by
-//! [`check::decode`].
+//! what is wrong with a rule is said by [`NodeReadinessRule::to_rule`], and with an object
+//! of a file by [`check`].
 #![forbid(unsafe_code)]
 
 pub mod check;

@@ -113,18 +113,18 @@ struct WireStatus {
 
 #[derive(Default, Deserialize)]
 struct WireInfo {
-    #[serde(rename = "bootID", default, deserialize_with = "lenient::or_default")]
+    #[serde(rename = "bootID", default, deserialize_with = "lenient::string")]
     boot_id: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireCondition {
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::string")]
     r#type: String,
     #[serde(default = "other", deserialize_with = "observed")]
     status: Observed,
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::string")]
     reason: String,
     #[serde(default, deserialize_with = "lenient::timestamp")]
     last_transition_time: Option<Timestamp>,

@@ -32,11 +32,11 @@ const NAMES: usize = 5;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP, after_help = "`host eval --help` has examples and the exit status.")]
 pub struct Options {
-    /// Rules: files, folders, or `-` for standard input
+    /// Rules: files, folders without their sub-folders, or `-` for standard input
     #[arg(long = "rule", value_name = "RULE", required = true, num_args = 1..)]
     rules: Vec<PathBuf>,
 
-    /// Nodes: files, folders, or `-` for standard input
+    /// Nodes: files, folders without their sub-folders, or `-` for standard input
     ///
     /// Without it: the nodes of the cluster that the kubeconfig's current context names. They are
     /// only read.
@@ -77,8 +77,10 @@ enum Format {
 const HELP: &str = "\
 Input:
   Rules and nodes are YAML or JSON, as written by hand or as printed by `kubectl get -o yaml`: one
-  or several documents, a List, or a folder with files that end in .yaml, .yml or .json. Rules are
-  checked as strictly as the API server checks them. All given rules are put beside each node
+  or several documents, or a List. Of a folder the files that end in .yaml, .yml or .json are read,
+  in the order of their names; sub-folders are not, as kubectl does not without --recursive. A file
+  that is named itself may end in anything. Rules are checked as strictly as the API server checks
+  them; so are the names, labels and conditions of nodes. All given rules are put beside each node
   together. What a node carries for rules that were not given is left alone. A rule without a
   metadata.uid is recognised by its name where a node records completions or ownership. A node
   without a status shows none of its conditions.

@@ -34,11 +34,11 @@ pub struct Options {
     health_probe_bind_address: String,
 
     /// Nodes that are worked on at the same time
-    #[arg(long, value_name = "COUNT", default_value = "1")]
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = count)]
     node_concurrent_reconciles: NonZeroUsize,
 
     /// Accepted, and without effect: the status of a rule has one writer, whatever this is
-    #[arg(long, value_name = "COUNT", default_value = "1")]
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = count)]
     rule_concurrent_reconciles: NonZeroUsize,
 
     #[command(flatten)]
@@ -108,6 +108,11 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         controller::run(options, engine, shutdown).await?;
         Ok(Exit::Success)
     })
+}
+
+fn count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| "give a whole number from 1".to_owned())
 }
 
 /// An address as Go writes it: `host:port`, `:port` for all addresses of the machine, `0` or

@@ -1,19 +1,23 @@
 //! Nodes from files, as `kubectl get nodes -o yaml` or `-o json` saves them.
 //!
-//! Decoded straight into the slim type: images and managed fields are never in memory.
+//! Decoded straight into the slim type: images and managed fields are never in memory. Only to say
+//! where a mistake is, a file is read once more, with the place of every field.
 
 mod document;
 
 use std::collections::HashMap;
 
+use api::check;
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
 use self::document::{Document, Object};
+use super::tree::Tree;
 use super::yaml::{self, place};
 use super::{BadInput, Source};
 
 const KIND: &str = "Node";
+const LIST: &str = "NodeList";
 
 /// A node with the place where it was read.
 #[derive(Debug)]
@@ -31,13 +35,24 @@ pub fn nodes(sources: &[Source]) -> Result<Vec<GivenNode>, BadInput> {
     let mut nodes = Vec::new();
     let mut problems = Vec::new();
     for source in sources {
+        let mut found = Found::default();
         match documents::<Spanned<Document>>(source) {
             Ok(documents) => {
                 for (index, document) in documents.into_iter().enumerate() {
-                    take(source, index, document, &mut nodes, &mut problems);
+                    take(source, index, document, &mut found);
                 }
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => found.in_fields.push(problem),
+        }
+        nodes.append(&mut found.nodes);
+        problems.append(&mut found.problems);
+        if !found.in_fields.is_empty() {
+            let located = located(source);
+            problems.extend(if located.is_empty() {
+                found.in_fields
+            } else {
+                located
+            });
         }
     }
     problems.extend(duplicates(&nodes));
@@ -50,6 +65,38 @@ pub fn nodes(sources: &[Source]) -> Result<Vec<GivenNode>, BadInput> {
     } else {
         Err(BadInput(problems))
     }
+}
+
+/// What a source has in it.
+#[derive(Default)]
+struct Found {
+    nodes: Vec<GivenNode>,
+    problems: Vec<String>,
+    /// Problems of single fields, with a place that is not the field's.
+    in_fields: Vec<String>,
+}
+
+/// The problems of single fields with the place of each. Empty if the source is not even YAML.
+fn located(source: &Source) -> Vec<String> {
+    let documents = yaml::documents::<Tree>(source).unwrap_or_default();
+    let kind = |object: &Tree| object.get("kind").and_then(Tree::text).map(str::to_owned);
+    let mut problems = Vec::new();
+    for document in &documents {
+        let inherited = (kind(document).as_deref() == Some(LIST)).then_some(KIND);
+        for object in document.objects(LIST) {
+            if kind(object).as_deref().or(inherited) != Some(KIND) {
+                continue;
+            }
+            let raw = object.to_value();
+            let name = raw["metadata"]["name"].as_str();
+            let name = name.map_or_else(String::new, |name| format!("node '{name}': "));
+            problems.extend(check::check_node(&raw).iter().map(|problem| {
+                let at = place(&source.name, Some(object.locate(&problem.field)));
+                format!("{at}: {name}{problem}")
+            }));
+        }
+    }
+    problems
 }
 
 /// All documents of a source. JSON is read as such: ten times faster.
@@ -77,13 +124,7 @@ fn json_sentence(source: &Source, error: &serde_json::Error) -> String {
     )
 }
 
-fn take(
-    source: &Source,
-    index: usize,
-    document: Spanned<Document>,
-    nodes: &mut Vec<GivenNode>,
-    problems: &mut Vec<String>,
-) {
+fn take(source: &Source, index: usize, document: Spanned<Document>, found: &mut Found) {
     let Spanned {
         value: document,
         referenced,
@@ -91,18 +132,15 @@ fn take(
     } = document;
     let list = document.object.kind.as_deref().unwrap_or_default();
     // Only in a list of their own may items go without a kind.
-    let inherited = (list == "NodeList").then_some(KIND);
+    let inherited = (list == LIST).then_some(KIND);
     let Some(items) = document.items else {
         let at = position(place(&source.name, Some(referenced)), "document", index);
-        match node(document.object, None, at) {
-            Ok(node) => nodes.push(node),
-            Err(problem) => problems.push(problem),
-        }
+        found.add(document.object, None, at);
         return;
     };
-    if !matches!(list, "List" | "NodeList") {
+    if !matches!(list, "List" | LIST) {
         let at = place(&source.name, Some(referenced));
-        problems.push(format!(
+        found.problems.push(format!(
             "{at}: this is {}: only a List or a NodeList has items",
             article(list)
         ));
@@ -110,10 +148,7 @@ fn take(
     }
     for (index, item) in items.into_iter().enumerate() {
         let at = position(place(&source.name, Some(item.referenced)), "item", index);
-        match node(item.value, inherited, at) {
-            Ok(node) => nodes.push(node),
-            Err(problem) => problems.push(problem),
-        }
+        found.add(item.value, inherited, at);
     }
 }
 
@@ -126,39 +161,51 @@ fn position(place: String, what: &str, index: usize) -> String {
     }
 }
 
-fn node(object: Object, inherited: Option<&str>, at: String) -> Result<GivenNode, String> {
-    let Object {
-        api_version,
-        kind,
-        has_name,
-        has_status,
-        node,
-    } = object;
-    let expected = "a node has `apiVersion: v1` and `kind: Node`";
-    match kind.as_deref().or(inherited) {
-        Some(KIND) => {}
-        Some(kind) => return Err(format!("{at}: this is {}: {expected}", article(kind))),
-        None => return Err(format!("{at}: the document has no kind: {expected}")),
+impl Found {
+    fn add(&mut self, object: Object, inherited: Option<&str>, at: String) {
+        if let Err(problem) = is_node(&object, inherited) {
+            self.problems.push(format!("{at}: {problem}"));
+            return;
+        }
+        match object.node {
+            Err(problem) => self
+                .in_fields
+                .push(format!("{at}: this Node cannot be read: {problem}")),
+            Ok(node) => {
+                let facts = &node.facts;
+                let problems = check::check_node_metadata(&facts.name, &facts.labels);
+                let sentence =
+                    |problem: &check::Problem| format!("{at}: node '{}': {problem}", facts.name);
+                self.in_fields.extend(problems.iter().map(sentence));
+                self.nodes.push(GivenNode {
+                    node,
+                    place: at,
+                    has_status: object.has_status,
+                });
+            }
+        }
     }
-    match api_version.as_deref() {
+}
+
+/// Does it say that it is a node, and which?
+fn is_node(object: &Object, inherited: Option<&str>) -> Result<(), String> {
+    let expected = "a node has `apiVersion: v1` and `kind: Node`";
+    match object.kind.as_deref().or(inherited) {
+        Some(KIND) => {}
+        Some(kind) => return Err(format!("this is {}: {expected}", article(kind))),
+        None => return Err(format!("the document has no kind: {expected}")),
+    }
+    match object.api_version.as_deref() {
         Some("v1") => {}
         None if inherited.is_some() => {}
-        Some(found) => {
-            return Err(format!(
-                "{at}: this Node has apiVersion {found}: {expected}"
-            ));
-        }
-        None => return Err(format!("{at}: this Node has no apiVersion: {expected}")),
+        Some(found) => return Err(format!("this Node has apiVersion {found}: {expected}")),
+        None => return Err(format!("this Node has no apiVersion: {expected}")),
     }
-    if !has_name {
-        return Err(format!("{at}: this Node has no metadata.name"));
+    if object.has_name {
+        Ok(())
+    } else {
+        Err("this Node has no metadata.name".to_owned())
     }
-    let node = node.map_err(|problem| format!("{at}: this Node cannot be read: {problem}"))?;
-    Ok(GivenNode {
-        node,
-        place: at,
-        has_status,
-    })
 }
 
 fn article(kind: &str) -> String {

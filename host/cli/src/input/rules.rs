@@ -31,7 +31,7 @@ pub fn rules(sources: &[Source], prefixes: &TaintPrefixes) -> Result<Vec<GivenRu
         match yaml::documents::<Tree>(source) {
             Ok(documents) => {
                 for document in documents {
-                    for object in objects(&document) {
+                    for object in document.objects("NodeReadinessRuleList") {
                         match decode(source, object, prefixes) {
                             Ok(rule) => rules.push(rule),
                             Err(found) => problems.extend(found),
@@ -52,22 +52,6 @@ pub fn rules(sources: &[Source], prefixes: &TaintPrefixes) -> Result<Vec<GivenRu
     } else {
         Err(BadInput(problems))
     }
-}
-
-/// The document itself, or the items of a list.
-fn objects(document: &Tree) -> impl Iterator<Item = &Tree> {
-    let is_list = document
-        .get("kind")
-        .and_then(Tree::text)
-        .is_some_and(|kind| kind == "List" || kind == "NodeReadinessRuleList");
-    let items = is_list.then(|| {
-        document
-            .get("items")
-            .and_then(Tree::entries)
-            .unwrap_or_default()
-    });
-    let single = items.is_none().then_some(document);
-    items.unwrap_or_default().iter().chain(single)
 }
 
 fn decode(

@@ -1,6 +1,6 @@
 //! A YAML document whose every value knows its place.
 //!
-//! For rules: few, small, and read as the API server reads them. There `requiredStatus: True` is a
+//! For rules: few, small, and read as the API server reads them. For nodes with a mistake in them. There `requiredStatus: True` is a
 //! boolean and refused, where a typed decoder would let it pass for a string.
 
 use std::fmt;
@@ -49,8 +49,23 @@ impl Tree {
             .map(|(_, value)| value)
     }
 
+    /// The document itself, or the items of a `List` or of a list of this kind.
+    pub fn objects(&self, list: &str) -> impl Iterator<Item = &Self> {
+        let is_list = self
+            .get("kind")
+            .and_then(Self::text)
+            .is_some_and(|kind| kind == "List" || kind == list);
+        let items = is_list.then(|| {
+            self.get("items")
+                .and_then(Self::entries)
+                .unwrap_or_default()
+        });
+        let single = items.is_none().then_some(self);
+        items.unwrap_or_default().iter().chain(single)
+    }
+
     /// The entries of a list.
-    pub fn entries(&self) -> Option<&[Self]> {
+    fn entries(&self) -> Option<&[Self]> {
         match &self.node {
             Node::List(list) => Some(list),
             _ => None,

@@ -1,7 +1,9 @@
 //! YAML straight into types: line, column and an excerpt in every error.
 
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
-use serde_saphyr::{Location, Options, UserMessageFormatter};
+use serde_saphyr::{Error, Location, MessageFormatter, Options, UserMessageFormatter};
 
 use super::Source;
 
@@ -32,15 +34,13 @@ fn options() -> Options {
     }
 }
 
-fn sentence(source: &Source, error: &serde_saphyr::Error) -> String {
+fn sentence(source: &Source, error: &Error) -> String {
     // `file:line:column: message`, then the excerpt alone.
     let place = place(&source.name, error.location());
-    let what = error
-        .without_snippet()
-        .render_with_formatter(&UserMessageFormatter);
+    let what = error.without_snippet().render_with_formatter(&Words);
     // The plain text ends in its own words for the place.
     let what = what.split(" at line ").next().unwrap_or(&what);
-    let excerpt = error.render();
+    let excerpt = error.render_with_formatter(&Words);
     let excerpt: Vec<&str> = excerpt
         .lines()
         .skip_while(|line| !line.trim_start().starts_with('|'))
@@ -50,6 +50,42 @@ fn sentence(source: &Source, error: &serde_saphyr::Error) -> String {
         format!("{place}: {what}")
     } else {
         format!("{place}: {what}\n{excerpt}")
+    }
+}
+
+/// The words of somebody who writes YAML, in place of those of the library's own interface.
+struct Words;
+
+impl MessageFormatter for Words {
+    fn format_message<'a>(&self, error: &'a Error) -> Cow<'a, str> {
+        match error {
+            Error::DuplicateMappingKey { key: Some(key), .. } => {
+                format!("the field `{key}` is given twice").into()
+            }
+            Error::DuplicateMappingKey { .. } => "a field is given twice".into(),
+            Error::Unexpected { expected, .. } => match *expected {
+                "mapping start" => "fields are expected here, such as `name: value`".into(),
+                "sequence start" => "a list is expected here".into(),
+                "string scalar" => "a string is expected here".into(),
+                other => format!("{other} is expected here").into(),
+            },
+            Error::UnknownAnchor { .. } => "this alias (*) has no anchor (&) before it".into(),
+            Error::RecursiveReferencesRequireWeakTypes { .. } => {
+                "this alias (*) stands within its own anchor (&)".into()
+            }
+            Error::MergeValueNotMapOrSeqOfMaps { .. } => {
+                "`<<` merges fields, or a list of them, and this is neither".into()
+            }
+            Error::NonFiniteFloat { value, .. } => format!("{value} is not a finite number").into(),
+            Error::Budget { .. }
+            | Error::AliasReplayCounterOverflow { .. }
+            | Error::AliasReplayLimitExceeded { .. }
+            | Error::AliasExpansionLimitExceeded { .. }
+            | Error::AliasReplayStackDepthExceeded { .. } => {
+                "this is nested too deeply, or its aliases (*) stand for too much".into()
+            }
+            other => UserMessageFormatter.format_message(other),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Flags of the Go controller whose feature this version does not have. Not to know one would stop
 //! a Deployment that only turns it off; to ignore one that turns it on would be worse.
 
+use std::str::FromStr;
+
 use clap::{ArgAction, Args};
 
 use super::go_flags::boolean;
@@ -47,6 +49,7 @@ pub struct Options {
         long,
         value_name = "NUMBER",
         default_value = "-1",
+        value_parser = number::<f64>,
         allow_negative_numbers = true
     )]
     kube_api_qps: f64,
@@ -56,6 +59,7 @@ pub struct Options {
         long,
         value_name = "NUMBER",
         default_value = "-1",
+        value_parser = number::<i64>,
         allow_negative_numbers = true
     )]
     kube_api_burst: i64,
@@ -63,6 +67,11 @@ pub struct Options {
     /// Where profiles are served; 0 or nothing: nowhere
     #[arg(long, value_name = "ADDRESS", default_value = "")]
     pprof_bind_address: String,
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| "it is not such a number".to_owned())
 }
 
 impl Options {
