@@ -39,9 +39,21 @@ pub fn host_with<S: AsRef<OsStr>>(
     input: &str,
     variables: &[(&str, &str)],
 ) -> Result<Output> {
-    let mut child = command()?
-        .args(arguments)
-        .envs(variables.iter().copied())
+    let mut command = command()?;
+    command.args(arguments).envs(variables.iter().copied());
+    output(command, input)
+}
+
+/// Runs the program in a folder.
+pub fn host_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Output> {
+    let mut command = command()?;
+    command.current_dir(folder);
+    command.args(arguments).envs(variables.iter().copied());
+    output(command, "")
+}
+
+fn output(mut command: Command, input: &str) -> Result<Output> {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -65,7 +77,13 @@ pub fn host_with<S: AsRef<OsStr>>(
 /// A command of the program, to be completed.
 pub fn command() -> Result<Command> {
     let mut command = Command::new(binary()?);
-    for name in ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", "RUST_LOG"] {
+    for name in [
+        "KUBECONFIG",
+        "KUBERNETES_SERVICE_HOST",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
     Ok(command)
@@ -88,7 +106,8 @@ fn find() -> Result<PathBuf> {
             "{VARIABLE} names {}, which is no file",
             path.display()
         );
-        return Ok(path);
+        // A test may run it in another folder.
+        return Ok(path.canonicalize()?);
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo

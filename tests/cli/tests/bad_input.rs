@@ -1,19 +1,10 @@
 //! Each way in which an input can be wrong: a sentence on standard error that says what, where and
 //! what to do, nothing on standard output, and the right exit status.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod common;
 
 use cli_tests::program::{Output, host, host_with};
-use common::{NODE, RULE, eval, folder_with, hostile, json};
-
-/// Bad usage or bad input.
-#[track_caller]
-fn refused(output: &Output, expected: &str) {
-    assert_eq!(output.status, 2, "{}", output.stderr);
-    assert_eq!(output.stdout, "");
-    assert_eq!(output.stderr.trim_end(), expected);
-}
+use common::{NODE, RULE, eval, host_among, hostile, json, refused, refused_as};
 
 #[test]
 fn a_rule_that_fails_the_schema() {
@@ -54,11 +45,9 @@ fn a_taint_that_the_schema_lets_pass_and_no_node_can_carry() {
         NODE,
         &[],
     );
-    assert_eq!((output.status, output.stdout.as_str()), (2, ""));
-    assert!(
-        output.stderr.starts_with("error: rule.yaml:9:40: rule 'agent': spec.taint.value: no node can be given \"not ok!\": "),
-        "{}",
-        output.stderr
+    refused_as(
+        &output,
+        "error: rule.yaml:9:40: rule 'agent': spec.taint.value: no node can be given \"not ok!\": ",
     );
 }
 
@@ -77,12 +66,7 @@ fn a_yaml_syntax_error() {
         NODE,
         &[],
     );
-    assert_eq!((output.status, output.stdout.as_str()), (2, ""));
-    assert!(
-        output.stderr.starts_with("error: rule.yaml:5:7: "),
-        "{}",
-        output.stderr
-    );
+    refused_as(&output, "error: rule.yaml:5:7: ");
     assert!(
         output.stderr.contains("5 |   name: agent\n"),
         "{}",
@@ -90,12 +74,7 @@ fn a_yaml_syntax_error() {
     );
 
     let output = eval(RULE, &NODE.replace("  labels", " labels"), &[]);
-    assert_eq!((output.status, output.stdout.as_str()), (2, ""));
-    assert!(
-        output.stderr.starts_with("error: node.yaml:5:2: "),
-        "{}",
-        output.stderr
-    );
+    refused_as(&output, "error: node.yaml:5:2: ");
     assert!(
         output.stderr.contains("5 |  labels: {pool: agent}\n"),
         "{}",
@@ -105,72 +84,76 @@ fn a_yaml_syntax_error() {
 
 #[test]
 fn a_json_syntax_error() {
-    let folder = folder_with(&[
-        ("rule.yaml", RULE),
-        ("node.json", "{\n  \"kind\": \"Node\",\n}"),
-    ]);
-    let at = |file: &str| folder.path().join(file).display().to_string();
-    let output = host([
-        "eval",
-        "--rule",
-        &at("rule.yaml"),
-        "--node",
-        &at("node.json"),
-    ])
-    .unwrap();
-    refused(
-        &output,
-        &format!("error: {}:3:1: trailing comma", at("node.json")),
+    let output = host_among(
+        &[
+            ("rule.yaml", RULE),
+            ("node.json", "{\n  \"kind\": \"Node\",\n}"),
+        ],
+        &["eval", "--rule", "rule.yaml", "--node", "node.json"],
     );
+    refused(&output, "error: node.json:3:1: trailing comma");
 }
 
 #[test]
 fn what_is_not_text() {
-    let folder = folder_with(&[("rule.yaml", RULE)]);
-    let node = folder.path().join("node.yaml");
     // As some shells save: UTF-16.
     let utf16: Vec<u8> = std::iter::once(0xfeff)
         .chain(NODE.encode_utf16())
         .flat_map(u16::to_le_bytes)
         .collect();
-    std::fs::write(&node, utf16).unwrap();
-    let [rule, node] =
-        [folder.path().join("rule.yaml"), node].map(|path| path.display().to_string());
-    let output = host(["eval", "--rule", &rule, "--node", &node]).unwrap();
+    let output = host_among(
+        &[
+            ("rule.yaml", RULE.as_bytes()),
+            ("node.yaml", utf16.as_slice()),
+        ],
+        &["eval", "--rule", "rule.yaml", "--node", "node.yaml"],
+    );
     refused(
         &output,
-        &format!(
-            "error: {node} is not text in UTF-8: byte 1 cannot be read; some shells save as UTF-16"
+        "error: node.yaml is not text in UTF-8: byte 1 cannot be read; some shells save as UTF-16",
+    );
+}
+
+/// A mistake in YAML is told in the terms of YAML, not of a library's interface.
+#[test]
+fn yaml_that_says_too_much_or_too_little() {
+    let list = |of: &str| [of; 10].join(", ");
+    let mut laughs = format!("l0: &l0 [{}]\n", list("x"));
+    for level in 1..6 {
+        let below = list(&format!("*l{}", level - 1));
+        laughs += &format!("l{level}: &l{level} [{below}]\n");
+    }
+    for (rule, says) in [
+        (
+            RULE.replace("  name: agent", "  name: agent\n  name: other"),
+            "5:3: the field `name` is given twice",
         ),
-    );
-}
-
-/// It is evaluated: a node that has just registered may look like this.
-#[test]
-fn a_node_without_status_shows_no_condition_and_is_named() {
-    let (bare, _) = NODE.split_once("status:").unwrap();
-    let output = eval(RULE, bare, &["-ojson"]);
-    assert_eq!(output.status, 0);
-    assert_eq!(
-        output.stderr,
-        "note: node worker has no status: all its conditions count as absent\n"
-    );
-    let result = &json(&output.stdout)["results"][0];
-    assert_eq!(result["action"], "AddTaint");
-    assert_eq!(result["conditions"][0]["currentStatus"], "Unknown");
-}
-
-#[test]
-fn a_node_without_a_name() {
-    refused(
-        &eval(RULE, &NODE.replace("  name: worker\n", ""), &[]),
-        "error: node.yaml:1:1: this Node has no metadata.name",
-    );
-    let item = r#"{"apiVersion":"v1","kind":"Node","metadata":{"name":""}}"#;
-    let list = format!(r#"{{"apiVersion":"v1","kind":"List","items":[{item}]}}"#);
-    refused(
-        &eval(RULE, &list, &[]),
-        "error: node.yaml, item 1: this Node has no metadata.name",
+        (
+            "a: *other\n".to_owned(),
+            "1:4: this alias (*) has no anchor (&) before it",
+        ),
+        (
+            "a: &b {c: *b}\n".to_owned(),
+            "1:11: this alias (*) stands within its own anchor (&)",
+        ),
+        (
+            "<<: 1\n".to_owned(),
+            "1:5: `<<` merges fields, or a list of them, and this is neither",
+        ),
+        (
+            laughs,
+            "6:45: this is nested too deeply, or its aliases (*) stand for too much",
+        ),
+    ] {
+        let output = eval(&rule, NODE, &[]);
+        refused_as(&output, &format!("error: rule.yaml:{says}"));
+        for word in ["Policy", "Options", "Breach", "Recorded", "weak"] {
+            assert!(!output.stderr.contains(word), "{}", output.stderr);
+        }
+    }
+    refused_as(
+        &eval(RULE, "only words\n", &[]),
+        "error: node.yaml:1:1: fields are expected here, such as `name: value`",
     );
 }
 
@@ -233,17 +216,9 @@ fn every_problem_is_told_at_once() {
 
 #[test]
 fn an_empty_folder() {
-    let (folder, empty) = (
-        folder_with(&[("rule.yaml", RULE)]),
-        folder_with(&[("notes.txt", "")]),
-    );
-    let rule = folder.path().join("rule.yaml").display().to_string();
-    let empty = empty.path().display().to_string();
     refused(
-        &host(["eval", "--rule", &rule, "--node", &empty]).unwrap(),
-        &format!(
-            "error: the folder {empty} has no file that ends in .yaml, .yml or .json: name a folder with such files, or the files themselves"
-        ),
+        &host_among(&[("notes.txt", "")], &["eval", "--rule", "."]),
+        "error: the folder . has no file that ends in .yaml, .yml or .json: name a folder with such files, or the files themselves",
     );
 }
 
@@ -251,19 +226,9 @@ fn an_empty_folder() {
 fn nothing_in_a_file() {
     let list = "apiVersion: v1\nitems: []\nkind: List\nmetadata:\n  resourceVersion: \"\"\n";
     for nothing in ["", "# only a comment\n", "---\n---\n", list] {
-        let problem = |output: Output| {
-            assert_eq!(
-                (output.status, output.stdout.as_str()),
-                (2, ""),
-                "{nothing:?}"
-            );
-            output.stderr.replace('\n', "")
-        };
-        assert!(problem(eval(RULE, nothing, &[])).starts_with("error: there is no Node in "));
-        assert!(
-            problem(eval(nothing, NODE, &[]))
-                .starts_with("error: there is no NodeReadinessRule in ")
-        );
+        refused_as(&eval(RULE, nothing, &[]), "error: there is no Node in ");
+        let no_rule = "error: there is no NodeReadinessRule in ";
+        refused_as(&eval(nothing, NODE, &[]), no_rule);
     }
 }
 
@@ -296,6 +261,14 @@ fn usage() {
             "[possible values: table, json, yaml]",
         ),
         (vec!["evil"], "unrecognized subcommand 'evil'"),
+        (
+            vec!["run", "--node-concurrent-reconciles", "0"],
+            "'--node-concurrent-reconciles <COUNT>': give a whole number from 1",
+        ),
+        (
+            vec!["run", "--kube-api-burst=many"],
+            "'--kube-api-burst <NUMBER>': it is not such a number",
+        ),
     ] {
         let output = host(&arguments).unwrap();
         assert_eq!(
@@ -313,14 +286,19 @@ fn usage() {
 
 /// What is said of a file that is no policy.
 fn policy(bytes: &[u8]) -> Output {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("policy.wasm");
-    std::fs::write(&file, bytes).unwrap();
-    let mut output = eval(RULE, NODE, &["--policy", &file.display().to_string()]);
-    output.stderr = output
-        .stderr
-        .replace(&format!("{}/", folder.path().display()), "");
-    output
+    let files =
+        [("rule.yaml", RULE), ("node.yaml", NODE)].map(|(name, text)| (name, text.as_bytes()));
+    let [rule, node] = files;
+    let arguments = [
+        "eval",
+        "--rule",
+        "rule.yaml",
+        "--node",
+        "node.yaml",
+        "--policy",
+        "policy.wasm",
+    ];
+    host_among(&[rule, node, ("policy.wasm", bytes)], &arguments)
 }
 
 #[test]
@@ -334,13 +312,9 @@ fn a_policy_that_is_not_wasm() {
 #[test]
 fn a_core_module_instead_of_a_component() {
     let output = policy(&wat::parse_str("(module)").unwrap());
-    assert_eq!((output.status, output.stdout.as_str()), (2, ""));
-    assert!(
-        output.stderr.starts_with(
-            "error: policy.wasm cannot be used as a policy: it is a core WebAssembly module, not a component: "
-        ),
-        "{}",
-        output.stderr
+    refused_as(
+        &output,
+        "error: policy.wasm cannot be used as a policy: it is a core WebAssembly module, not a component: ",
     );
 }
 
@@ -349,11 +323,9 @@ fn a_policy_that_needs_wasi() {
     let wasi = r#"(component (import "wasi:cli/environment@0.2.0"
         (instance (export "get-arguments" (func (result (list string)))))))"#;
     let output = policy(&wat::parse_str(wasi).unwrap());
-    assert_eq!((output.status, output.stdout.as_str()), (2, ""));
-    assert!(
-        output.stderr.starts_with("error: policy.wasm cannot be used as a policy: it needs WASI (wasi:cli/environment@0.2.0)"),
-        "{}",
-        output.stderr
+    refused_as(
+        &output,
+        "error: policy.wasm cannot be used as a policy: it needs WASI (wasi:cli/environment@0.2.0)",
     );
 }
 
@@ -362,26 +334,18 @@ fn a_policy_of_another_contract_version() {
     let other = r#"(component (import "node-readiness:policy/node@0.9.0"
         (instance (export "tainted" (func (result bool))))))"#;
     let output = policy(&wat::parse_str(other).unwrap());
-    assert_eq!((output.status, output.stdout.as_str()), (2, ""));
-    assert!(
-        output.stderr.starts_with(
-            "error: policy.wasm cannot be used as a policy: it was built against node-readiness:policy@0.9.0, and this host speaks "
-        ),
-        "{}",
-        output.stderr
+    refused_as(
+        &output,
+        "error: policy.wasm cannot be used as a policy: it was built against node-readiness:policy@0.9.0, and this host speaks ",
     );
 }
 
 #[test]
 fn a_policy_that_is_not_there() {
     let output = eval(RULE, NODE, &["--policy", "no-such-policy.wasm"]);
-    assert_eq!((output.status, output.stdout.as_str()), (2, ""));
-    assert!(
-        output
-            .stderr
-            .starts_with("error: the policy no-such-policy.wasm cannot be read: "),
-        "{}",
-        output.stderr
+    refused_as(
+        &output,
+        "error: the policy no-such-policy.wasm cannot be read: ",
     );
 }
 
@@ -389,13 +353,9 @@ fn a_policy_that_is_not_there() {
 fn a_rule_that_does_not_suit_its_policy() {
     let rule = RULE.replace("name: agent", "name: check-finds");
     let output = eval(&rule, NODE, &["--policy", &hostile()]);
-    assert_eq!((output.status, output.stdout.as_str()), (2, ""));
-    assert!(
-        output.stderr.starts_with(
-            "error: rule.yaml:1:1: rule 'check-finds', policy hostile: parameters/zone: "
-        ),
-        "{}",
-        output.stderr
+    refused_as(
+        &output,
+        "error: rule.yaml:1:1: rule 'check-finds', policy hostile: parameters/zone: ",
     );
     assert!(
         !output.stderr.contains('\u{1b}'),
@@ -443,108 +403,6 @@ fn a_policy_that_fails_to_check_a_rule_is_exit_status_3() {
         "{}",
         output.stderr
     );
-}
-
-/// A kubeconfig whose API server nobody serves: no test is ever given a port of the system's own.
-fn unreachable() -> (String, String) {
-    let server = "https://127.0.0.1:1".to_owned();
-    let kubeconfig = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
-         contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
-         clusters: [{{name: c, cluster: {{server: \"{server}\"}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n"
-    );
-    (server, kubeconfig)
-}
-
-#[test]
-fn a_missing_kubeconfig() {
-    let folder = folder_with(&[("rule.yaml", RULE)]);
-    let rule = folder.path().join("rule.yaml").display().to_string();
-    let home = folder.path().display().to_string();
-    for arguments in [
-        vec![
-            "eval",
-            "--rule",
-            &rule,
-            "--kubeconfig",
-            "no-such-kubeconfig",
-        ],
-        vec![
-            "run",
-            "--health-probe-bind-address=0",
-            "-kubeconfig",
-            "no-such-kubeconfig",
-        ],
-    ] {
-        let output = host(&arguments).unwrap();
-        assert_eq!(
-            (output.status, output.stdout.as_str()),
-            (2, ""),
-            "{arguments:?}"
-        );
-        assert!(
-            output
-                .stderr
-                .starts_with("error: kubeconfig no-such-kubeconfig: "),
-            "{}",
-            output.stderr
-        );
-        assert!(
-            output.stderr.contains("No such file or directory"),
-            "{}",
-            output.stderr
-        );
-    }
-    for arguments in [
-        vec!["eval", "--rule", &rule],
-        vec!["run", "--health-probe-bind-address=0"],
-    ] {
-        let output = host_with(&arguments, "", &[("HOME", &home)]).unwrap();
-        assert_eq!(
-            (output.status, output.stdout.as_str()),
-            (2, ""),
-            "{arguments:?}"
-        );
-        assert!(
-            output.stderr.starts_with("error: no cluster: "),
-            "{}",
-            output.stderr
-        );
-        assert!(
-            output
-                .stderr
-                .contains("give --kubeconfig, set KUBECONFIG, or run in a cluster"),
-            "{}",
-            output.stderr
-        );
-    }
-}
-
-#[test]
-fn an_unreachable_api_server() {
-    let (server, kubeconfig) = unreachable();
-    let folder = folder_with(&[("rule.yaml", RULE), ("kubeconfig", &kubeconfig)]);
-    let at = |file: &str| folder.path().join(file).display().to_string();
-    let [rule, kubeconfig] = [at("rule.yaml"), at("kubeconfig")];
-    for arguments in [
-        vec!["eval", "--rule", &rule, "--kubeconfig", &kubeconfig],
-        vec![
-            "run",
-            "--health-probe-bind-address=0",
-            "--kubeconfig",
-            &kubeconfig,
-        ],
-    ] {
-        let output = host(&arguments).unwrap();
-        assert_eq!(
-            (output.status, output.stdout.as_str()),
-            (2, ""),
-            "{arguments:?}"
-        );
-        let says = format!("error: the API server at {server}/ cannot be used: ");
-        assert!(output.stderr.contains(&says), "{}", output.stderr);
-        assert!(output.stderr.contains("refused"), "{}", output.stderr);
-    }
 }
 
 #[test]

@@ -10,7 +10,7 @@
 use std::fs;
 use std::path::Path;
 
-use cli_tests::program::{Output, host};
+use cli_tests::program::{Output, host_in};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -50,6 +50,10 @@ pub fn fixture(name: &str) -> String {
 
 /// A temporary folder with these files.
 pub fn folder_with(files: &[(&str, &str)]) -> TempDir {
+    folder_of(files)
+}
+
+fn folder_of<C: AsRef<[u8]>>(files: &[(&str, C)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {
         fs::write(folder.path().join(name), content).unwrap();
@@ -57,22 +61,34 @@ pub fn folder_with(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
+/// Runs the program in a temporary folder with these files.
+pub fn host_among<C: AsRef<[u8]>>(files: &[(&str, C)], arguments: &[&str]) -> Output {
+    host_in(folder_of(files).path(), arguments, &[]).unwrap()
+}
+
 /// Runs `host eval` on a rule and a node from files named `rule.yaml` and `node.yaml`, with more
-/// arguments; the folder's path is taken out of what it says.
+/// arguments.
 pub fn eval(rule: &str, node: &str, more: &[&str]) -> Output {
-    let folder = folder_with(&[("rule.yaml", rule), ("node.yaml", node)]);
-    let at = |file: &str| folder.path().join(file).display().to_string();
-    let [rule, node] = [at("rule.yaml"), at("node.yaml")];
-    let mut output = host(
-        ["eval", "--rule", &rule, "--node", &node]
-            .iter()
-            .chain(more),
+    let arguments = ["eval", "--rule", "rule.yaml", "--node", "node.yaml"];
+    host_among(
+        &[("rule.yaml", rule), ("node.yaml", node)],
+        &[arguments.as_slice(), more].concat(),
     )
-    .unwrap();
-    output.stderr = output
-        .stderr
-        .replace(&format!("{}/", folder.path().display()), "");
-    output
+}
+
+/// Bad usage or bad input, and this is all that is said.
+#[track_caller]
+pub fn refused(output: &Output, expected: &str) {
+    refused_as(output, expected);
+    assert_eq!(output.stderr.trim_end(), expected);
+}
+
+/// Bad usage or bad input, and what is said begins so.
+#[track_caller]
+pub fn refused_as(output: &Output, beginning: &str) {
+    assert_eq!(output.status, 2, "{}", output.stderr);
+    assert_eq!(output.stdout, "");
+    assert!(output.stderr.starts_with(beginning), "{}", output.stderr);
 }
 
 /// Path of the policy that misbehaves as the name of the rule tells it to.
