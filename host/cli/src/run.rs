@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgAction, Args};
 use engine::Engine;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,6 +32,15 @@ pub struct Options {
     /// Where /healthz and /readyz are served; 0: nowhere
     #[arg(long, value_name = "ADDRESS", default_value = ":8081")]
     health_probe_bind_address: String,
+
+    /// Where /metrics is served; 0: nowhere. Only without TLS: give --metrics-secure=false too
+    #[arg(long, value_name = "ADDRESS", default_value = "0")]
+    metrics_bind_address: String,
+
+    /// Count the nodes of each rule by state (ready, not_ready, bootstrapping) in the metrics too
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", value_parser = go_flags::boolean, action = ArgAction::Set)]
+    enable_node_state_metrics: bool,
 
     /// Nodes that are worked on at the same time
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = count)]
@@ -56,10 +65,10 @@ Flags are those of the Go controller, with its names and defaults, in the syntax
 `--flag`, the value stands after `=` or a space, and a boolean stands alone or with `=false`. Where
 a flag is given twice, the last one counts.
 
-This version has no leader election, no webhook, no metrics, no limit on requests and no profiling.
-It refuses to start where one of them is asked for: --leader-elect, --enable-webhook,
---metrics-bind-address other than 0, --enable-node-state-metrics, --kube-api-qps and
---kube-api-burst other than -1, --pprof-bind-address. Run one replica.
+This version has no leader election, no webhook, no TLS for its metrics, no limit on requests and no
+profiling. It refuses to start where one of them is asked for: --leader-elect, --enable-webhook,
+--metrics-bind-address without --metrics-secure=false, --kube-api-qps and --kube-api-burst other
+than -1, --pprof-bind-address. Run one replica.
 
 The log goes to stderr: text on a terminal, JSON lines otherwise. The variable RUST_LOG, where it is
 set, says what is logged instead of --zap-log-level, such as RUST_LOG=info,controller=debug.
@@ -67,6 +76,7 @@ set, says what is logged instead of --zap-log-level, such as RUST_LOG=info,contr
 Examples:
   host run --kubeconfig ~/.kube/config
   host run --node-concurrent-reconciles=10 --zap-log-level=debug
+  host run --metrics-bind-address=:8080 --metrics-secure=false
 
 Exit status:
   0  ended by SIGTERM or SIGINT, after what was under way
@@ -77,16 +87,21 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     let Options {
         kubeconfig,
         health_probe_bind_address,
+        metrics_bind_address,
+        enable_node_state_metrics,
         node_concurrent_reconciles,
         rule_concurrent_reconciles: _,
         safety,
         log,
         refused,
     } = options;
-    refused.check()?;
+    let metrics = address("--metrics-bind-address", &metrics_bind_address)?;
+    refused.check(metrics.is_some())?;
     let options = controller::Options {
         kubeconfig,
         health: address("--health-probe-bind-address", &health_probe_bind_address)?,
+        metrics,
+        node_state_metrics: enable_node_state_metrics,
         node_workers: node_concurrent_reconciles.get(),
         limits: safety.limits(),
     };

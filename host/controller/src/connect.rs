@@ -7,8 +7,10 @@ use std::path::Path;
 
 use kube::Client;
 use kube::api::{Api, ListParams};
+use kube::client::ClientBuilder;
 
 use crate::client::timely;
+use crate::metrics::Metrics;
 
 pub(crate) use explain::chain;
 
@@ -25,14 +27,21 @@ pub struct ConnectError {
 /// A client by kubeconfig: the given file, else `$KUBECONFIG`, else in cluster, else the home
 /// folder's. Asks the server for its version, so that an unreachable one is known at once.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
-    Cluster::connect(kubeconfig)
-        .await
-        .map(|cluster| cluster.client)
+    connect_with(kubeconfig, None).await
+}
+
+/// As [`connect`]; requests are counted.
+pub(crate) async fn connect_with(
+    kubeconfig: Option<&Path>,
+    metrics: Option<&Metrics>,
+) -> Result<Client, ConnectError> {
+    let cluster = Cluster::connect(kubeconfig, metrics).await?;
+    Ok(cluster.client)
 }
 
 /// The nodes of a cluster as they are now. They are only read.
 pub async fn list_nodes(kubeconfig: Option<&Path>) -> Result<Vec<api::Node>, ConnectError> {
-    let cluster = Cluster::connect(kubeconfig).await?;
+    let cluster = Cluster::connect(kubeconfig, None).await?;
     let nodes = Api::<api::Node>::all(cluster.client.clone());
     let mut listed = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
@@ -64,13 +73,24 @@ struct Way {
 }
 
 impl Cluster {
-    async fn connect(kubeconfig: Option<&Path>) -> Result<Self, ConnectError> {
+    async fn connect(
+        kubeconfig: Option<&Path>,
+        metrics: Option<&Metrics>,
+    ) -> Result<Self, ConnectError> {
         let (config, way) = kubeconfig::find(kubeconfig)
             .await
             .map_err(|message| ConnectError { message })?;
-        let client = Client::try_from(config).map_err(|error| ConnectError {
+        let host = config.cluster_url.authority().map(ToString::to_string);
+        let builder = ClientBuilder::try_from(config).map_err(|error| ConnectError {
             message: explain::client_error(&error, &way),
         })?;
+        let client = match metrics {
+            Some(metrics) => {
+                let count = metrics.count_requests(host.unwrap_or_default());
+                builder.with_layer(&count).build()
+            }
+            None => builder.build(),
+        };
         let cluster = Self { client, way };
         cluster.ask(cluster.client.apiserver_version()).await?;
         Ok(cluster)

@@ -4,6 +4,7 @@ mod seats;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use api::rule::status::{NodeEvaluation, TaintStatus};
 use engine::Policy;
@@ -91,6 +92,17 @@ pub struct Decided<'a> {
     /// The places in the budgets of rules that the plan takes. They are free again when this is
     /// dropped, unless [`Seat::keep`] was called because the plan was carried out.
     pub seats: Vec<Seat<'a>>,
+    /// How long it took.
+    pub timing: Timing,
+}
+
+/// How long a decision took. Nothing is decided by it.
+#[derive(Debug)]
+pub struct Timing {
+    /// When it began.
+    pub started: Instant,
+    /// How long each policy ran, in the order of the rules; zero where it was not asked.
+    pub policies: Vec<Duration>,
 }
 
 impl Decided<'_> {
@@ -115,6 +127,8 @@ pub fn decide<'a>(
     only: Option<&TaintId>,
     now: Timestamp,
 ) -> Decided<'a> {
+    let started = Instant::now();
+    let mut policies = Vec::new();
     let records = ownership::read(node, rules.prefixes);
     let mut relevant = Vec::new();
     let mut verdicts = Vec::new();
@@ -129,7 +143,13 @@ pub fn decide<'a>(
         }
         // A rule that is being deleted decides nothing any more.
         let asked = selects && !rule.terminating;
+        let asking = Instant::now();
         verdicts.push(asked.then(|| ask(node, active, replaced(rule, rules.active), now)));
+        policies.push(if asked {
+            asking.elapsed()
+        } else {
+            Duration::ZERO
+        });
         selected.push(selects);
         relevant.push(active);
     }
@@ -174,6 +194,7 @@ pub fn decide<'a>(
         rules: relevant,
         verdicts,
         plan,
+        timing: Timing { started, policies },
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::client::{RequestError, create_event};
+use crate::metrics::{Metrics, Write};
 
 /// The component that events name: clients filter by it.
 const CONTROLLER: &str = "node-readiness-controller";
@@ -54,6 +55,7 @@ pub(crate) struct Events {
     send: mpsc::Sender<Event>,
     instance: Arc<str>,
     told: Arc<Mutex<HashMap<Told, Instant>>>,
+    metrics: Arc<Metrics>,
 }
 
 /// UID, reason and subject of a warning.
@@ -61,7 +63,7 @@ type Told = (String, &'static str, String);
 
 impl Events {
     /// The sender, and the work of sending: ends when all senders are gone.
-    pub(crate) fn new(client: Client) -> (Self, impl Future<Output = ()>) {
+    pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()>) {
         let (send, receive) = mpsc::channel(WAITING);
         let host = rustix::system::uname()
             .nodename()
@@ -72,24 +74,25 @@ impl Events {
             futures::stream::unfold(receive, |mut receive: mpsc::Receiver<Event>| async {
                 receive.recv().await.map(|event| (event, receive))
             });
+        let counted = Arc::clone(&metrics);
         let work = waiting.for_each_concurrent(IN_FLIGHT, move |event| {
-            let client = client.clone();
+            let (client, metrics) = (client.clone(), Arc::clone(&counted));
             async move {
                 let sent = create_event(&client, &event).await;
+                metrics.wrote(Write::Event, &sent);
                 // It is there already: another process told it.
                 if let Err(error) = sent.or_else(RequestError::accept_conflict) {
                     warn!(%error, note = event.note, "an event was not stored");
                 }
             }
         });
-        (
-            Self {
-                send,
-                instance,
-                told: Arc::default(),
-            },
-            work,
-        )
+        let events = Self {
+            send,
+            instance,
+            told: Arc::default(),
+            metrics,
+        };
+        (events, work)
     }
 
     /// Tells that something happened to a taint of a node.
@@ -193,6 +196,7 @@ impl Events {
             ..Event::default()
         };
         if self.send.try_send(event).is_err() {
+            self.metrics.dropped(Write::Event);
             warn!(
                 object = format!("{kind}/{name}"),
                 reason, "an event was dropped: too many are waiting"

@@ -35,8 +35,8 @@ pub(crate) struct NodeEntry {
     pub(crate) standing: Standing,
     /// Is the taint on the node, as far as we know?
     pub(crate) present: bool,
-    /// Does the rule own it?
-    pub(crate) owned: bool,
+    /// Since when the rule owns it; none if it does not.
+    pub(crate) owned_since: Option<Timestamp>,
     /// What the node shows of the rule's conditions, in the rule's order.
     pub(crate) current: Vec<Status>,
     /// What went wrong the last time.
@@ -79,6 +79,19 @@ pub(crate) enum Standing {
     DryRun { would: Action, risky: bool },
 }
 
+/// Numbers of nodes of a rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// With the rule's taint.
+    pub(crate) held: usize,
+    /// Without it.
+    pub(crate) released: usize,
+    /// That would be held if the budget had room.
+    pub(crate) over_budget: usize,
+    /// That the rule holds for longer than it should.
+    pub(crate) held_too_long: usize,
+}
+
 impl Ledger {
     /// The entry of a rule.
     pub(crate) fn rule(&mut self, uid: &str) -> &mut RuleEntry {
@@ -97,6 +110,30 @@ impl Ledger {
             (entry.forget(name) || cleaned).then(|| uid.clone())
         };
         self.rules.iter_mut().filter_map(knew).collect()
+    }
+
+    /// How many nodes of a rule are in which state. Those that the rule owns since before `long_ago`
+    /// are held too long.
+    pub(crate) fn tally(&self, uid: &str, long_ago: Option<Timestamp>) -> Tally {
+        let Some(entry) = self.rules.get(uid) else {
+            return Tally::default();
+        };
+        let mut tally = Tally {
+            over_budget: entry.over_budget.len(),
+            ..Tally::default()
+        };
+        for node in entry.nodes.values() {
+            if !node.present {
+                tally.released += 1;
+                continue;
+            }
+            tally.held += 1;
+            let too_long = node.owned_since.zip(long_ago);
+            if node.standing == Standing::Enforced && too_long.is_some_and(|(at, ago)| at <= ago) {
+                tally.held_too_long += 1;
+            }
+        }
+        tally
     }
 
     /// Names of all nodes in it.
@@ -150,7 +187,7 @@ impl RuleEntry {
             self.over_budget.remove(&node.name);
         }
         let entry = NodeEntry {
-            owned: outcome.owned_since.is_some(),
+            owned_since: outcome.owned_since,
             standing,
             present: if failure.is_none() {
                 outcome.after

@@ -10,6 +10,7 @@ pub mod decide;
 mod events;
 mod health;
 mod ledger;
+mod metrics;
 mod node;
 mod options;
 mod queue;

@@ -17,6 +17,7 @@ use tracing::info;
 use crate::client::{RequestError, patch_metadata, timely};
 use crate::decide::{Decided, Seat, decide};
 use crate::events::Kind;
+use crate::metrics::Write;
 use crate::rules::RuleSet;
 use crate::shared::Shared;
 
@@ -115,7 +116,7 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
     // One time for all attempts: it stands in the plan, and equal plans are to be equal.
     let now = Timestamp::now();
     let mut refused: Option<(json_patch::Patch, String)> = None;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         let rules = shared.rules();
         let decided = decide(&node.facts, shared.deciding(&rules), only, now);
         let Some(patch) = api::patch::node_patch(&node, &decided.plan.changes) else {
@@ -125,7 +126,12 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
         if let Some((_, why)) = refused.take_if(|(before, _)| *before == patch) {
             return Attempt::Refused(node, why);
         }
-        let why = match patch_metadata(&api, &name, patch.clone()).await {
+        if attempt > 0 {
+            shared.metrics.replanned();
+        }
+        let answer = patch_metadata(&api, &name, patch.clone()).await;
+        shared.metrics.wrote(Write::of(&decided.plan), &answer);
+        let why = match answer {
             Ok(answer) => {
                 shared.written.remember(
                     &name,
@@ -223,6 +229,9 @@ fn failed(shared: &Shared, node: &Node, error: impl Fn(&TaintId) -> Option<Strin
 /// Tells, in the log and as events, what a patch did to the node's taints.
 fn announce(shared: &Shared, node: &Node, decided: &Decided<'_>, now: Timestamp) {
     let facts = &node.facts;
+    let due = shared.nodes_due.waited(&facts.name);
+    let prefixes = &shared.limits.prefixes;
+    shared.metrics.changed(facts, decided, prefixes, due);
     for (active, outcome) in decided.rules.iter().zip(&decided.plan.outcomes) {
         let (rule, taint) = (active.rule.name.as_str(), &active.rule.taint);
         let kind = match outcome.action {

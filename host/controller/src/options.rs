@@ -15,6 +15,10 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// Where `/healthz` and `/readyz` are served; none: nowhere.
     pub health: Option<SocketAddr>,
+    /// Where `/metrics` is served, without TLS; none: nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// Count the nodes of each rule by their state too?
+    pub node_state_metrics: bool,
     /// How many nodes are worked on at the same time, at least 1.
     pub node_workers: usize,
     /// What an operator of a large cluster wants to be sure of.
@@ -47,6 +51,8 @@ impl Default for Options {
         Self {
             kubeconfig: None,
             health: None,
+            metrics: None,
+            node_state_metrics: false,
             node_workers: 1,
             limits: Limits::default(),
         }

@@ -3,7 +3,7 @@
 //! A key that is added while a worker is on it is handed out again when the worker is done. So an
 //! event is never lost, and two workers never write the same object.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,25 +11,38 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::metrics::{QueueMetrics, QueueState};
+
 /// A queue of keys. The number of keys bounds it: names of objects that exist.
 #[derive(Debug)]
 pub(crate) struct Queue<K> {
     keys: Mutex<Keys<K>>,
     changed: Notify,
     worked: Notify,
+    metrics: QueueMetrics,
 }
 
 #[derive(Debug)]
 struct Keys<K> {
     ready: VecDeque<K>,
-    queued: HashSet<K>,
-    running: HashSet<K>,
-    /// Added while a worker was on them.
-    again: HashSet<K>,
+    /// Each since when.
+    queued: HashMap<K, Instant>,
+    running: HashMap<K, Running>,
+    /// Added while a worker was on them, since when.
+    again: HashMap<K, Instant>,
     due: BTreeSet<(Instant, K)>,
     due_at: HashMap<K, Instant>,
     failures: HashMap<K, u32>,
     closed: bool,
+}
+
+/// A key that a worker is on.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    /// Since when it was wanted.
+    added: Instant,
+    /// Since when it is worked on.
+    started: Instant,
 }
 
 /// The first retry waits this long; each further one twice as long, …
@@ -38,12 +51,12 @@ const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
 impl<K: Clone + Eq + Hash + Ord> Queue<K> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(metrics: QueueMetrics) -> Self {
         let keys = Keys {
             ready: VecDeque::new(),
-            queued: HashSet::new(),
-            running: HashSet::new(),
-            again: HashSet::new(),
+            queued: HashMap::new(),
+            running: HashMap::new(),
+            again: HashMap::new(),
             due: BTreeSet::new(),
             due_at: HashMap::new(),
             failures: HashMap::new(),
@@ -53,12 +66,15 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             keys: Mutex::new(keys),
             changed: Notify::new(),
             worked: Notify::new(),
+            metrics,
         }
     }
 
     /// Wants work on a key now.
     pub(crate) fn add(&self, key: K) {
-        self.lock().add(key);
+        if self.lock().add(key) {
+            self.metrics.adds.inc();
+        }
         self.changed.notify_one();
     }
 
@@ -76,6 +92,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             .saturating_mul(1 << (*failures).min(16))
             .min(LAST_RETRY);
         *failures += 1;
+        self.metrics.retries.inc();
         keys.add_at(key, Instant::now() + delay);
         drop(keys);
         self.changed.notify_one();
@@ -92,8 +109,10 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             let changed = self.changed.notified();
             let next_due = {
                 let mut keys = self.lock();
-                keys.move_due(Instant::now());
-                if let Some(key) = keys.pop() {
+                let now = Instant::now();
+                self.metrics.adds.inc_by(keys.move_due(now));
+                if let Some((key, added)) = keys.pop(now) {
+                    self.metrics.waited.observe((now - added).as_secs_f64());
                     if !keys.ready.is_empty() || !keys.due.is_empty() {
                         // A notification wakes only one worker, and this one is busy now:
                         // another has to take over the waiting.
@@ -116,13 +135,38 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// The worker is done with a key.
     pub(crate) fn done(&self, key: &K) {
         let mut keys = self.lock();
-        keys.running.remove(key);
-        if keys.again.remove(key) {
-            keys.add(key.clone());
+        if let Some(running) = keys.running.remove(key) {
+            let worked = running.started.elapsed();
+            self.metrics.worked.observe(worked.as_secs_f64());
+        }
+        if let Some(added) = keys.again.remove(key) {
+            keys.queue(key.clone(), added);
             self.changed.notify_one();
         }
         drop(keys);
         self.worked.notify_one();
+    }
+
+    /// How long a key that is worked on has been wanted.
+    pub(crate) fn waited(&self, key: &K) -> Option<Duration> {
+        Some(self.lock().running.get(key)?.added.elapsed())
+    }
+
+    /// How it is now.
+    pub(crate) fn state(&self) -> QueueState {
+        let keys = self.lock();
+        let first = keys.ready.front().and_then(|key| keys.queued.get(key));
+        let running = || {
+            keys.running
+                .values()
+                .map(|running| running.started.elapsed())
+        };
+        QueueState {
+            depth: keys.ready.len(),
+            oldest: first.map(Instant::elapsed).unwrap_or_default(),
+            unfinished: running().sum(),
+            longest: running().max().unwrap_or_default(),
+        }
     }
 
     /// Hands out no more keys.
@@ -148,12 +192,24 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> Keys<K> {
-    fn add(&mut self, key: K) {
-        if self.running.contains(&key) {
-            self.again.insert(key);
-        } else if self.queued.insert(key.clone()) {
+    /// Says whether it is news.
+    fn add(&mut self, key: K) -> bool {
+        let now = Instant::now();
+        if self.running.contains_key(&key) {
+            let news = !self.again.contains_key(&key);
+            self.again.entry(key).or_insert(now);
+            return news;
+        }
+        self.queue(key, now)
+    }
+
+    fn queue(&mut self, key: K, since: Instant) -> bool {
+        let news = !self.queued.contains_key(&key);
+        if news {
+            self.queued.insert(key.clone(), since);
             self.ready.push_back(key);
         }
+        news
     }
 
     fn add_at(&mut self, key: K, at: Instant) {
@@ -168,33 +224,42 @@ impl<K: Clone + Eq + Hash + Ord> Keys<K> {
         self.due.insert((at, key));
     }
 
-    fn move_due(&mut self, now: Instant) {
+    /// Returns how many keys came in.
+    fn move_due(&mut self, now: Instant) -> u64 {
+        let mut news = 0;
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, key)) = self.due.pop_first() {
                 self.due_at.remove(&key);
-                self.add(key);
+                news += u64::from(self.add(key));
             }
         }
+        news
     }
 
-    fn pop(&mut self) -> Option<K> {
+    fn pop(&mut self, now: Instant) -> Option<(K, Instant)> {
         if self.closed {
             return None;
         }
         let key = self.ready.pop_front()?;
-        self.queued.remove(&key);
-        self.running.insert(key.clone());
-        Some(key)
+        let added = self.queued.remove(&key).unwrap_or(now);
+        let started = now;
+        self.running.insert(key.clone(), Running { added, started });
+        Some((key, added))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
+
+    fn new() -> Queue<&'static str> {
+        Queue::new(Metrics::new(false).unwrap().node_queue)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_is_queued_once() {
-        let queue = Queue::new();
+        let queue = new();
         queue.add("a");
         queue.add("a");
         assert_eq!(queue.take().await, "a");
@@ -206,7 +271,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_added_while_worked_on_comes_again_and_not_before() {
-        let queue = Queue::new();
+        let queue = new();
         queue.add("a");
         assert_eq!(queue.take().await, "a");
         queue.add("a");
@@ -218,7 +283,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_earliest_of_several_wishes_counts() {
-        let queue = Queue::new();
+        let queue = new();
         let start = Instant::now();
         queue.add_after("a", Duration::from_secs(30));
         queue.add_after("a", Duration::from_secs(10));
@@ -232,7 +297,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn retries_wait_longer_each_time_until_one_succeeds() {
-        let queue = Queue::new();
+        let queue = new();
         let mut waited = Vec::new();
         for _ in 0..3 {
             let start = Instant::now();
@@ -252,7 +317,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn two_workers_share_two_keys() {
-        let queue = std::sync::Arc::new(Queue::new());
+        let queue = std::sync::Arc::new(new());
         let worker = || {
             let queue = std::sync::Arc::clone(&queue);
             tokio::spawn(async move { queue.take().await })

@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::client::{RequestError, patch_metadata, timely};
 use crate::events::Object;
+use crate::metrics::Write;
 use crate::rules::{FREEZE, has_finalizer};
 use crate::shared::Shared;
 use crate::status::{self, Matching};
@@ -79,7 +80,9 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
         (false, false) => add_finalizer(shared, &object).await,
         (false, true) => {
             write_freeze(shared, &object).await?;
-            write_status(shared, statuses, &object).await
+            write_status(shared, statuses, &object).await?;
+            shared.metrics.reconciled(&object.uid().unwrap_or_default());
+            Ok(())
         }
         (true, true) => finish(shared, statuses, &object).await,
         (true, false) => Ok(()),
@@ -148,7 +151,9 @@ async fn patch_finalizers(
         change,
     ]))?;
     let api = Api::<NodeReadinessRule>::all(shared.client.clone());
-    match patch_metadata(&api, &object.name_any(), patch).await {
+    let answer = patch_metadata(&api, &object.name_any(), patch).await;
+    shared.metrics.wrote(Write::RuleFinalizer, &answer);
+    match answer {
         // The watch brings what it is now.
         Ok(_) | Err(RequestError::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
@@ -191,7 +196,9 @@ async fn write_status(
     let api = Api::<NodeReadinessRule>::all(shared.client.clone());
     let (parameters, body) = (PatchParams::default(), Patch::Json::<()>(patch));
     let at = Instant::now();
-    let answer = match timely(api.patch_status(&name, &parameters, &body)).await {
+    let answer = timely(api.patch_status(&name, &parameters, &body)).await;
+    shared.metrics.wrote(Write::RuleStatus, &answer);
+    let answer = match answer {
         Err(RequestError::NotFound(_)) => return Ok(()),
         answer => answer?,
     };

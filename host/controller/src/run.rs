@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::client::timely;
-use crate::connect::{ConnectError, connect};
+use crate::connect::{ConnectError, connect_with};
 use crate::events::Events;
+use crate::metrics::{self, Metrics};
 use crate::options::Options;
 use crate::shared::Shared;
 use crate::{health, node, rule};
@@ -43,6 +44,17 @@ pub enum RunError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The metrics address cannot be served.
+    #[error("metrics cannot be served at {address}: {error}")]
+    Metrics {
+        /// As given.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A metric has a name that Prometheus refuses: a defect.
+    #[error("the metrics cannot be made: {0}; please report this")]
+    Names(#[from] prometheus::Error),
     /// A part of the loop ended by itself: a defect.
     #[error("a part of the control loop ended: {0}; please report this")]
     Ended(String),
@@ -57,11 +69,14 @@ pub async fn run(
     let Options {
         kubeconfig,
         health: health_address,
+        metrics: metrics_address,
+        node_state_metrics,
         node_workers,
         limits,
     } = options;
     let policy = engine.default_policy()?;
-    let client = connect(kubeconfig.as_deref()).await?;
+    let measured = Arc::new(Metrics::new(node_state_metrics)?);
+    let client = connect_with(kubeconfig.as_deref(), Some(&measured)).await?;
     let mut tasks = JoinSet::new();
     if let Some(address) = health_address {
         let serve = health::serve(address)
@@ -69,7 +84,7 @@ pub async fn run(
             .map_err(|error| RunError::Health { address, error })?;
         tasks.spawn(serve);
     }
-    let (events, send_events) = Events::new(client.clone());
+    let (events, send_events) = Events::new(client.clone(), Arc::clone(&measured));
     let send_events = tokio::spawn(send_events);
     let (nodes, node_writer) = reflector::store::<Node>();
     let (objects, object_writer) = reflector::store::<NodeReadinessRule>();
@@ -80,7 +95,14 @@ pub async fn run(
         limits,
         nodes,
         objects,
+        measured,
     ));
+    if let Some(address) = metrics_address {
+        let serve = metrics::serve(address, Arc::clone(&shared))
+            .await
+            .map_err(|error| RunError::Metrics { address, error })?;
+        tasks.spawn(serve);
+    }
     let config = watch_config(&client).await;
     let (nodes_synced, rules_synced) = (watch::Sender::new(false), watch::Sender::new(false));
     let synced = [nodes_synced.subscribe(), rules_synced.subscribe()];

@@ -16,6 +16,7 @@ use tracing::error;
 use crate::decide::{Decided, Rules, Seats};
 use crate::events::Events;
 use crate::ledger::Ledger;
+use crate::metrics::Metrics;
 use crate::node::Written;
 use crate::options::Limits;
 use crate::queue::Queue;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) rules_due: Queue<String>,
     pub(crate) written: Written,
     seats: Seats,
+    pub(crate) metrics: Arc<Metrics>,
     rules: RwLock<Arc<RuleSet>>,
     /// Set by the alarm, until the annotation that it writes is seen.
     frozen: Mutex<Option<Frozen>>,
@@ -54,6 +56,7 @@ impl Shared {
         limits: Limits,
         nodes: Store<Node>,
         objects: Store<NodeReadinessRule>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let fleet = nodes.clone();
         let facts = move || {
@@ -70,10 +73,11 @@ impl Shared {
             limits,
             nodes,
             objects,
-            nodes_due: Queue::new(),
-            rules_due: Queue::new(),
+            nodes_due: Queue::new(metrics.node_queue.clone()),
+            rules_due: Queue::new(metrics.rule_queue.clone()),
             written: Written::default(),
             seats: Seats::new(facts),
+            metrics,
             rules: RwLock::default(),
             frozen: Mutex::default(),
             ledger: Mutex::default(),
@@ -114,14 +118,18 @@ impl Shared {
             *alarm = None;
         }
         let changed = !set.same_as(&before);
+        let exists = |uid: &str| {
+            objects
+                .iter()
+                .any(|object| object.metadata.uid.as_deref() == Some(uid))
+        };
+        if changed {
+            let rules = set.active.iter().map(|active| &*active.rule);
+            self.metrics.keep_rules(rules, exists);
+        }
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
         drop(alarm);
         if changed {
-            let exists = |uid: &str| {
-                objects
-                    .iter()
-                    .any(|object| object.metadata.uid.as_deref() == Some(uid))
-            };
             self.ledger().retain(exists);
             self.seats.retain(exists);
             self.all_nodes_due();
@@ -192,6 +200,7 @@ impl Shared {
         error: impl Fn(&TaintId) -> Option<String>,
         now: Timestamp,
     ) {
+        self.metrics.note(node, decided, &error);
         let mut alarms = Vec::new();
         let mut ledger = self.ledger();
         for active in &rules.active {

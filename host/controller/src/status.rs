@@ -158,7 +158,11 @@ fn readiness(
     counts: &NodeCounts,
 ) -> (Status, &'static str, String) {
     let some = |count: Option<i32>| count.filter(|count| *count > 0);
-    let owned = matching.nodes.values().filter(|node| node.owned).count();
+    let owned = matching
+        .nodes
+        .values()
+        .filter(|node| node.owned_since.is_some())
+        .count();
     let no = |reason, message| (Status::False, reason, message);
     if let Some(frozen) = matching.frozen {
         let Frozen { rule, why } = frozen;

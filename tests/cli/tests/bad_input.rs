@@ -411,6 +411,6 @@ fn a_flag_of_run_that_asks_for_what_is_not_there() {
     refused(
         &output,
         "error: --leader-elect: this version does not have leader election: leave it out and run one replica\n\
-         error: --metrics-bind-address: this version does not have metrics: leave it out, or give 0",
+         error: --metrics-secure: this version does not have TLS for the metrics: give --metrics-secure=false, or --metrics-bind-address=0",
     );
 }

@@ -202,6 +202,21 @@ impl Cluster {
         Ok(nodes.iter().filter(carries).count())
     }
 
+    /// Host and port of the API server.
+    ///
+    /// # Errors
+    /// The kubeconfig has none.
+    pub fn server(&self) -> anyhow::Result<String> {
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
+        let cluster = kubeconfig
+            .clusters
+            .into_iter()
+            .find_map(|named| named.cluster);
+        let server = cluster.and_then(|cluster| cluster.server);
+        let server: http::Uri = server.context("the kubeconfig names no server")?.parse()?;
+        Ok(server.authority().context("no host")?.to_string())
+    }
+
     /// A file for the log of one more host.
     pub(crate) fn new_log(&self) -> PathBuf {
         let number = self.hosts.fetch_add(1, Ordering::Relaxed);

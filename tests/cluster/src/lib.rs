@@ -5,6 +5,7 @@ mod cluster;
 mod host;
 pub mod proxy;
 pub mod scale;
+pub mod scrape;
 pub mod wait;
 
 pub use cluster::{Cluster, GUIDE_TAINT, NodeSpec, agent_rule, worker};

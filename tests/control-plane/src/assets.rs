@@ -23,6 +23,18 @@ const ETCD: Module = Module {
     path: "go.etcd.io/etcd/server/v3",
 };
 
+const PROMETHEUS: Module = Module {
+    folder: "promtool",
+    path: "github.com/prometheus/prometheus",
+};
+
+/// Only a test of the metrics wants it.
+const PROMTOOL: Program = Program {
+    name: "promtool",
+    module: PROMETHEUS,
+    package: "github.com/prometheus/prometheus/cmd/promtool",
+};
+
 /// What is built, quickest first. kube-scheduler and kube-controller-manager need one more entry
 /// each: their packages are in the `tool` list of `kubernetes/go.mod` already.
 const PROGRAMS: [Program; 3] = [
@@ -89,6 +101,23 @@ pub fn assets(progress: &mut dyn FnMut(&str)) -> anyhow::Result<Assets> {
     assets_in(&Environment::of_process(), modules, progress)
 }
 
+/// Finds promtool, which checks metrics, and builds it if it is missing (three minutes, the first
+/// time on a machine).
+///
+/// `progress` is as in [`assets`].
+///
+/// # Errors
+///
+/// Go is missing or too old, or the build failed.
+pub fn promtool(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let environment = Environment::of_process();
+    let go = Go::find(&environment, modules)?;
+    let cache = environment.cache_folder()?.join("promtool");
+    let folder = built(&go, &cache, &[PROMETHEUS], &[PROMTOOL], progress)?;
+    Ok(folder.join(PROMTOOL.name))
+}
+
 /// `modules` is the folder that holds a folder for each Go module.
 fn assets_in(
     environment: &Environment,
@@ -100,21 +129,33 @@ fn assets_in(
     }
     let go = Go::find(environment, modules)?;
     let cache = environment.cache_folder()?.join("control-plane");
-    let folder = cache.join(go.key(&[ETCD, KUBERNETES])?);
-    let missing = |folder: &Path| PROGRAMS.map(|program| !folder.join(program.name).is_file());
-    if missing(&folder).contains(&true) {
+    let folder = built(&go, &cache, &[ETCD, KUBERNETES], &PROGRAMS, progress)?;
+    Ok(Assets { folder })
+}
+
+/// The folder that holds these programs, after those that are missing were built.
+fn built(
+    go: &Go,
+    cache: &Path,
+    modules: &[Module],
+    programs: &[Program],
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<PathBuf> {
+    let folder = cache.join(go.key(modules)?);
+    let is_missing = |program: &Program| !folder.join(program.name).is_file();
+    if programs.iter().any(is_missing) {
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create the cache folder {}", folder.display()))?;
         let _only_builder = lock(&cache.join("lock"), progress)?;
-        for (index, program) in PROGRAMS.iter().enumerate() {
+        for (index, program) in programs.iter().enumerate() {
             // Asked again for each: another process may have built it while we waited.
-            if !folder.join(program.name).is_file() {
-                let position = format!("{} of {}", index + 1, PROGRAMS.len());
+            if is_missing(program) {
+                let position = format!("{} of {}", index + 1, programs.len());
                 go.build(program, &folder, &position, progress)?;
             }
         }
     }
-    Ok(Assets { folder })
+    Ok(folder)
 }
 
 /// The convention of envtest and kubebuilder: somebody else's binaries, taken as they are.

@@ -131,6 +131,7 @@ impl Report {
             verdicts,
             plan,
             seats: _,
+            timing: _,
         } = decided;
         let records = ownership::read(node, prefixes);
         for ((active, verdict), outcome) in rules.iter().zip(verdicts).zip(&plan.outcomes) {

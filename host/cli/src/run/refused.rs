@@ -26,10 +26,6 @@ pub struct Options {
           default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
     enable_webhook: bool,
 
-    /// Where metrics are served; 0: nowhere
-    #[arg(long, value_name = "ADDRESS", default_value = "0")]
-    metrics_bind_address: String,
-
     /// TLS for the metrics; has no effect without metrics
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
           default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
@@ -38,11 +34,6 @@ pub struct Options {
     /// Certificates for the metrics; has no effect without metrics
     #[arg(long, value_name = "FOLDER", default_value = "")]
     metrics_cert_dir: String,
-
-    /// Metrics about the states of nodes
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
-    enable_node_state_metrics: bool,
 
     /// Requests to the API server in a second; -1: no limit
     #[arg(
@@ -76,15 +67,15 @@ fn number<T: FromStr>(text: &str) -> Result<T, String> {
 
 impl Options {
     /// Is something asked for that this version does not do?
-    pub fn check(self) -> Result<(), BadInput> {
+    /// `metrics`: are metrics served?
+    pub fn check(self, metrics: bool) -> Result<(), BadInput> {
         let Self {
             leader_elect,
             leader_election_namespace: _,
             enable_webhook,
-            metrics_bind_address,
-            metrics_secure: _,
+            metrics_secure,
+            // Has no effect without TLS.
             metrics_cert_dir: _,
-            enable_node_state_metrics,
             kube_api_qps,
             kube_api_burst,
             pprof_bind_address,
@@ -102,14 +93,9 @@ impl Options {
                 "the validating webhook: leave it out",
             ),
             (
-                is_address(&metrics_bind_address),
-                "metrics-bind-address",
-                "metrics: leave it out, or give 0",
-            ),
-            (
-                enable_node_state_metrics,
-                "enable-node-state-metrics",
-                "metrics: leave it out",
+                metrics && metrics_secure,
+                "metrics-secure",
+                "TLS for the metrics: give --metrics-secure=false, or --metrics-bind-address=0",
             ),
             // client-go takes every negative number for no limit.
             (

@@ -22,7 +22,9 @@ fn compat_043_every_flag_of_the_go_controller_is_known_with_its_default() {
     assert_eq!(options.health_probe_bind_address, ":8081");
     assert_eq!(options.node_concurrent_reconciles.get(), 1);
     assert_eq!(options.rule_concurrent_reconciles.get(), 1);
-    options.refused.check().unwrap();
+    assert_eq!(options.metrics_bind_address, "0");
+    assert!(!options.enable_node_state_metrics);
+    options.refused.check(false).unwrap();
 
     let given = parse(
         "--metrics-bind-address=0 --metrics-secure --metrics-cert-dir=d --health-probe-bind-address :9 \
@@ -34,7 +36,7 @@ fn compat_043_every_flag_of_the_go_controller_is_known_with_its_default() {
     );
     assert_eq!(given.kubeconfig, Some("f".into()));
     assert_eq!(given.node_concurrent_reconciles.get(), 10);
-    given.refused.check().unwrap();
+    given.refused.check(false).unwrap();
 }
 
 #[test]
@@ -43,27 +45,33 @@ fn what_is_asked_for_and_not_there_is_refused_by_name() {
         ("--leader-elect", "--leader-elect:"),
         ("--leader-elect=true", "--leader-elect:"),
         ("--enable-webhook", "--enable-webhook:"),
-        ("--metrics-bind-address=:8443", "--metrics-bind-address:"),
-        (
-            "--enable-node-state-metrics=t",
-            "--enable-node-state-metrics:",
-        ),
         ("--kube-api-qps=20", "--kube-api-qps:"),
         ("--kube-api-qps=0", "--kube-api-qps:"),
         ("--kube-api-burst=30", "--kube-api-burst:"),
         ("--pprof-bind-address=:6060", "--pprof-bind-address:"),
     ] {
-        let BadInput(problems) = parse(flags).refused.check().unwrap_err();
+        let BadInput(problems) = parse(flags).refused.check(false).unwrap_err();
         assert_eq!(problems.len(), 1, "{flags}: {problems:?}");
         assert!(problems[0].starts_with(name), "{flags}: {problems:?}");
     }
 }
 
 #[test]
+fn metrics_are_served_without_tls_only_where_that_is_asked_for() {
+    let flags = "--metrics-bind-address=:8443 --metrics-cert-dir=d";
+    let BadInput(problems) = parse(flags).refused.check(true).unwrap_err();
+    assert!(problems[0].starts_with("--metrics-secure:"), "{problems:?}");
+    let flags = format!("{flags} --metrics-secure=false --enable-node-state-metrics");
+    let given = parse(&flags);
+    assert!(given.enable_node_state_metrics);
+    given.refused.check(true).unwrap();
+}
+
+#[test]
 fn the_last_of_two_counts() {
     parse("--leader-elect --leader-elect=false")
         .refused
-        .check()
+        .check(false)
         .unwrap();
     assert_eq!(
         parse("--kubeconfig a --kubeconfig b").kubeconfig,
