@@ -206,6 +206,19 @@ async fn compat_041_042_a_life_of_two_rules_as_a_scraper_sees_it() {
             .series()
             .any(|series| series.contains(r#"rule="all""#))
     );
+    // One line for each change of a taint, and what a scraper counts is what the log says.
+    let changes = taint_changes(&host.log().unwrap());
+    let expected = [
+        ("taint added", "worker-1", "all"),
+        ("taint added", "worker-1", "boot"),
+        ("taint added", "worker-2", "all"),
+        ("taint added", "worker-2", "boot"),
+        ("taint removed", "worker-1", "all"),
+        ("taint removed", "worker-1", "boot"),
+        ("taint removed", "worker-2", "boot"),
+    ];
+    let expected = expected.map(|(what, node, rule)| format!("{what}: {node}, {rule}"));
+    assert_eq!(changes, expected);
     host.terminate().await.unwrap();
 }
 
@@ -345,4 +358,24 @@ async fn compat_041_promtool_finds_nothing_but_the_name_that_the_contract_fixes(
         scrape.text
     );
     host.terminate().await.unwrap();
+}
+
+/// The lines of a log about taints, sorted. Each has a reason and the keys of zap.
+fn taint_changes(log: &str) -> Vec<String> {
+    let lines = log
+        .lines()
+        .map(|line| -> serde_json::Value { serde_json::from_str(line).unwrap() });
+    let mut changes = Vec::new();
+    for line in lines {
+        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        let what = text("msg");
+        if what.starts_with("taint ") {
+            assert_eq!(text("level"), "info", "{line}");
+            let _: jiff::Timestamp = text("ts").parse().unwrap();
+            assert!(!text("reason").is_empty(), "{line}");
+            changes.push(format!("{what}: {}, {}", text("node"), text("rule")));
+        }
+    }
+    changes.sort();
+    changes
 }

@@ -1,10 +1,14 @@
 //! The log, as far as the Go controller's flags about its own can be followed.
 
+mod json;
+
 use std::io::{self, IsTerminal};
 
 use clap::{ArgAction, Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+
+use json::{Json, TimeEncoding};
 
 use super::go_flags::boolean;
 use crate::input::BadInput;
@@ -38,10 +42,14 @@ pub struct Options {
     #[arg(long, value_name = "LEVEL", value_parser = ["info", "error", "panic"])]
     zap_stacktrace_level: Option<String>,
 
-    /// Accepted, and without effect: times are logged as in RFC 3339
-    #[arg(long, value_name = "ENCODING",
-          value_parser = ["epoch", "millis", "nano", "iso8601", "rfc3339", "rfc3339nano"])]
-    zap_time_encoding: Option<String>,
+    /// How JSON lines give the time
+    #[arg(
+        long,
+        value_name = "ENCODING",
+        value_enum,
+        default_value = "rfc3339nano"
+    )]
+    zap_time_encoding: TimeEncoding,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -69,7 +77,7 @@ impl Options {
             zap_encoder,
             zap_devel,
             zap_stacktrace_level: _,
-            zap_time_encoding: _,
+            zap_time_encoding: times,
         } = self;
         let level = zap_log_level.unwrap_or(if zap_devel {
             LevelFilter::DEBUG
@@ -94,7 +102,7 @@ impl Options {
         let _ = if is_text {
             log.with_ansi(io::stderr().is_terminal()).try_init()
         } else {
-            log.json().flatten_event(true).try_init()
+            log.with_ansi(false).event_format(Json { times }).try_init()
         };
         Ok(())
     }
