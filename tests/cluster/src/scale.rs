@@ -1,17 +1,16 @@
 //! Load for the scale benchmark, and what the API server says of it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
+use kube::Client;
 use kube::api::{
     Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
 };
-use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -40,29 +39,43 @@ pub fn node_json(name: &str, images: &Value) -> Value {
     })
 }
 
-fn flip(status: &str) -> Patch<Value> {
-    let condition = json!({ "type": CONDITION, "status": status, "reason": "Reported", "lastTransitionTime": Timestamp::now() });
+fn condition(status: &str) -> Patch<Value> {
+    let now = Timestamp::now();
+    let condition = json!({ "type": CONDITION, "status": status, "reason": "Reported", "lastHeartbeatTime": now, "lastTransitionTime": now });
     Patch::Strategic(json!({ "status": { "conditions": [condition] } }))
 }
 
-/// Sets every node's condition to True, by so many workers. When each was written.
+/// A new heartbeat of the kubelet, and nothing else.
+fn heartbeat() -> Patch<Value> {
+    let condition = json!({ "type": "Ready", "lastHeartbeatTime": Timestamp::now() });
+    Patch::Strategic(json!({ "status": { "conditions": [condition] } }))
+}
+
+/// Sets a node's condition.
+///
+/// # Errors
+/// What the API server says.
+pub async fn flip(nodes: &Api<Node>, name: &str, status: &str) -> anyhow::Result<Instant> {
+    nodes
+        .patch_status(name, &PatchParams::default(), &condition(status))
+        .await?;
+    Ok(Instant::now())
+}
+
+/// Sets every node's condition, by so many workers. When each was written.
 ///
 /// # Errors
 /// What the API server says.
 pub async fn flip_all(
     cluster: &Cluster,
     names: &[String],
+    status: &'static str,
     workers: usize,
 ) -> anyhow::Result<HashMap<String, Instant>> {
     let nodes = cluster.nodes();
     let write = |name: String| {
         let nodes = nodes.clone();
-        async move {
-            nodes
-                .patch_status(&name, &PatchParams::default(), &flip("True"))
-                .await?;
-            anyhow::Ok((name, Instant::now()))
-        }
+        async move { anyhow::Ok((name.clone(), flip(&nodes, &name, status).await?)) }
     };
     futures::stream::iter(names.iter().cloned().map(write))
         .buffer_unordered(workers)
@@ -70,13 +83,34 @@ pub async fn flip_all(
         .await
 }
 
-/// Watches until no node carries the guide's taint. When each was seen without it first.
+/// One heartbeat of every node, by so many workers.
+///
+/// # Errors
+/// What the API server says.
+pub async fn beat_all(cluster: &Cluster, names: &[String], workers: usize) -> anyhow::Result<()> {
+    let nodes = cluster.nodes();
+    let write = |name: &String| {
+        let (nodes, name) = (nodes.clone(), name.clone());
+        async move {
+            let parameters = PatchParams::default();
+            nodes.patch_status(&name, &parameters, &heartbeat()).await?;
+            anyhow::Ok(())
+        }
+    };
+    futures::stream::iter(names.iter().map(write))
+        .buffer_unordered(workers)
+        .try_collect()
+        .await
+}
+
+/// Watches until every node carries the guide's taint, or none does. When each was seen so first.
 ///
 /// # Errors
 /// The nodes cannot be listed.
-pub async fn until_untainted(
+pub async fn until_all(
     cluster: &Cluster,
     count: usize,
+    tainted: bool,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<HashMap<String, Instant>>>> {
     // The slim node: who decodes images falls behind, and the API server ends the watch of a client
     // that does. It may all the same: then it is begun again.
@@ -88,8 +122,8 @@ pub async fn until_untainted(
         .resource_version;
     Ok(tokio::spawn(async move {
         let mut version = version.context("a list has a version")?;
-        let mut released = HashMap::new();
-        while released.len() < count {
+        let mut reached = HashMap::new();
+        while reached.len() < count {
             let mut events = nodes
                 .watch(&WatchParams::default(), &version)
                 .await?
@@ -98,81 +132,64 @@ pub async fn until_untainted(
                 events.try_next().await?
             {
                 version = node.metadata.resource_version.clone().unwrap_or(version);
-                if !node
-                    .facts
-                    .taints
-                    .iter()
-                    .any(|taint| taint.key == GUIDE_TAINT)
-                {
-                    released
-                        .entry(node.facts.name.clone())
-                        .or_insert_with(Instant::now);
+                let mut taints = node.facts.taints.iter();
+                if taints.any(|taint| taint.key == GUIDE_TAINT) == tainted {
+                    let now = Instant::now();
+                    reached.entry(node.facts.name.clone()).or_insert(now);
                 }
-                if released.len() == count {
+                if reached.len() == count {
                     break;
                 }
             }
         }
-        Ok(released)
+        Ok(reached)
     }))
 }
 
-/// The same number of writes by a client that decides nothing: per node one status patch, one JSON
-/// patch of taints and annotations with its tests, and one event per rule.
+/// What a client does that decides nothing, for each node: one JSON patch that puts the guide's taint
+/// on or takes it off, with its tests, and one event per rule; before that, if `flips` says so, the
+/// condition.
 ///
 /// # Errors
 /// What the API server says.
 pub async fn floor(
     cluster: &Cluster,
-    names: &Arc<Vec<String>>,
     rules: usize,
     workers: usize,
+    taints: bool,
+    flips: Option<&'static str>,
 ) -> anyhow::Result<Duration> {
     let nodes = cluster.nodes();
-    let all = nodes.list(&Default::default()).await?;
+    // Slim: the patches need no images.
+    let all = Api::<api::Node>::all(cluster.client.clone());
+    let all = all.list(&Default::default()).await?;
     let started = Instant::now();
-    let write = |node: Node| {
+    let write = |node: api::Node| {
         let (nodes, client) = (nodes.clone(), cluster.client.clone());
         async move {
-            let name = node.name_any();
-            nodes
-                .patch_status(&name, &PatchParams::default(), &flip("False"))
-                .await?;
-            let taints = node
-                .spec
-                .iter()
-                .flat_map(|spec| spec.taints.iter().flatten());
-            let taints: Vec<_> = taints.map(|taint| json!(taint)).collect();
-            let after = taints
-                .iter()
-                .cloned()
-                .chain([json!({ "key": GUIDE_TAINT, "effect": "NoSchedule" })]);
-            let (old, after): (Value, Vec<Value>) = (
-                if taints.is_empty() {
-                    Value::Null
-                } else {
-                    json!(taints)
-                },
-                after.collect(),
-            );
+            let name = node.facts.name.clone();
+            if let Some(status) = flips {
+                flip(&nodes, &name, status).await?;
+            }
+            let change = if taints {
+                json!({ "op": "add", "path": "/spec/taints", "value": [{ "key": GUIDE_TAINT, "effect": "NoSchedule" }] })
+            } else {
+                json!({ "op": "remove", "path": "/spec/taints" })
+            };
             let patch: json_patch::Patch = serde_json::from_value(json!([
-                { "op": "test", "path": "/metadata/uid", "value": node.uid() },
-                { "op": "test", "path": "/spec/taints", "value": old },
-                { "op": "add", "path": "/spec/taints", "value": after },
+                { "op": "test", "path": "/metadata/uid", "value": node.facts.uid },
+                { "op": "test", "path": "/spec/taints", "value": node.taints.as_deref() },
+                change,
             ]))?;
             nodes
                 .patch_metadata(&name, &PatchParams::default(), &Patch::Json::<()>(patch))
                 .await?;
             for rule in 0..rules {
-                event(&client, &name, rule).await?;
+                event(&client, &name, &format!("{taints}-{rule}")).await?;
             }
             anyhow::Ok(())
         }
     };
-    anyhow::ensure!(
-        all.items.len() == names.len(),
-        "the cluster has other nodes too"
-    );
     futures::stream::iter(all.items.into_iter().map(write))
         .buffer_unordered(workers)
         .try_collect::<()>()
@@ -180,12 +197,12 @@ pub async fn floor(
     Ok(started.elapsed())
 }
 
-async fn event(client: &Client, node: &str, rule: usize) -> anyhow::Result<()> {
+async fn event(client: &Client, node: &str, suffix: &str) -> anyhow::Result<()> {
     let resource = ApiResource::erase::<k8s_openapi::api::events::v1::Event>(&());
     let events = Api::<DynamicObject>::namespaced_with(client.clone(), "default", &resource);
     let event = json!({
         "apiVersion": "events.k8s.io/v1", "kind": "Event",
-        "metadata": { "name": format!("{node}.floor-{rule}"), "namespace": "default" },
+        "metadata": { "name": format!("{node}.floor-{suffix}"), "namespace": "default" },
         "eventTime": format!("{:.6}", Timestamp::now()), "type": "Normal", "reason": "TaintAdded", "action": "AddTaint",
         "note": "Taint added", "regarding": { "apiVersion": "v1", "kind": "Node", "name": node },
         "reportingController": "plain-client", "reportingInstance": "plain-client",

@@ -12,11 +12,26 @@ const INTERVAL: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// Asking failed, or there was no answer within a minute.
-pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
+pub async fn until<T, F>(what: &str, ask: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<Result<T, String>>>,
 {
-    let end = Instant::now() + DEADLINE;
+    until_within(DEADLINE, what, ask).await
+}
+
+/// As [`until`], for what takes longer because it is much.
+///
+/// # Errors
+/// As [`until`].
+pub async fn until_within<T, F>(
+    deadline: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<Result<T, String>>>,
+{
+    let end = Instant::now() + deadline;
     loop {
         match ask().await? {
             Ok(answer) => return Ok(answer),

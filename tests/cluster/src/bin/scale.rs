@@ -7,21 +7,23 @@
 )]
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 use cluster_tests::scale::{
-    Counter, flip_all, floor, images, node_json, percentile, until_untainted,
+    Counter, beat_all, flip, flip_all, floor, images, node_json, percentile, until_all,
 };
 use cluster_tests::{Cluster, GUIDE_TAINT, Host, wait};
 use control_plane::cpu_seconds;
 use futures::{StreamExt, TryStreamExt};
-use kube::api::{Api, PostParams};
+use kube::api::{Api, PostParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
-/// Flips the condition of every node at once and waits until all are untainted.
+/// The longest that anything here may take.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Creates rules that hold every node, then makes every node ready at once, and measures both.
 #[derive(Parser)]
 struct Arguments {
     /// How many nodes.
@@ -53,7 +55,15 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     for (key, value) in result.as_object().into_iter().flatten() {
-        println!("{key:<44} {value}");
+        match value.as_object() {
+            None => println!("{key:<48} {value}"),
+            Some(part) => {
+                println!("{key}");
+                for (key, value) in part {
+                    println!("  {key:<46} {value}");
+                }
+            }
+        }
     }
     Ok(())
 }
@@ -68,77 +78,228 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Value> {
         json: _,
     } = *arguments;
     let cluster = Cluster::start().await?;
-    let names: Arc<Vec<String>> = Arc::new(
-        (0..nodes)
-            .map(|number| format!("node-{number:05}"))
-            .collect(),
-    );
+    let names: Vec<String> = (0..nodes)
+        .map(|number| format!("node-{number:05}"))
+        .collect();
     create_nodes(&cluster, &names, image_count, workers).await?;
-    for number in 0..rules {
-        create_rule(&cluster, number).await?;
-    }
-    eprintln!("{nodes} nodes and {rules} rules are there; starting the host");
+    eprintln!("{nodes} nodes are there; starting the host");
 
     let log = cluster.plane.folder().join("host.log");
     let concurrency = concurrency.to_string();
     let started = Instant::now();
-    let host = Host::start(
-        &cluster.kubeconfig(),
-        &log,
-        &["--node-concurrent-reconciles", &concurrency],
-    )
-    .await?;
+    let flag = ["--node-concurrent-reconciles", &concurrency];
+    let host = Host::start(&cluster.kubeconfig(), &log, &flag).await?;
+    let cold_start = started.elapsed();
     let pid = host.pid();
-    until_at_rest(&cluster, rules, nodes, nodes).await?;
-    let tainting = started.elapsed();
-    eprintln!("all are tainted; flipping every condition");
-
     let counter = Counter::new(&cluster);
-    let before = counter.read().await?;
-    let (host_cpu, servers_cpu) = (cpu_seconds(pid)?, cluster.plane.cpu_seconds()?);
-    let watching = until_untainted(&cluster, nodes).await?;
+    let mut phases = Vec::new();
+    let mut phase = Phase::begin(&cluster, &counter, pid).await?;
+
+    let watching = until_all(&cluster, nodes, true).await?;
+    let created = Instant::now();
+    for number in 0..rules {
+        create_rule(&cluster, number).await?;
+    }
+    watching.await??;
+    let tainting = created.elapsed();
+    until_at_rest(&cluster, rules, nodes, nodes).await?;
+    phases.push(("taint all", phase.end().await?));
+    let rss = (memory_mib(pid, "VmRSS:")?, memory_mib(pid, "VmHWM:")?);
+
+    eprintln!("all are tainted; one heartbeat of every node");
+    phase = Phase::begin(&cluster, &counter, pid).await?;
+    beat_all(&cluster, &names, workers).await?;
+    // The host has seen them when it has seen what comes after them.
+    let probe = "node-00000";
+    let heartbeats = nodes as f64;
+    one_by_one(&cluster, &[probe.to_owned()]).await?;
+    phases.push(("heartbeats", phase.end().await?));
+
+    eprintln!("flipping every condition");
+    phase = Phase::begin(&cluster, &counter, pid).await?;
+    let watching = until_all(&cluster, nodes, false).await?;
     let started = Instant::now();
-    let flipped = flip_all(&cluster, &names, workers).await?;
+    let flipped = flip_all(&cluster, &names, "True", workers).await?;
     let flips = started.elapsed();
     let released = watching.await??;
     let untainting = started.elapsed();
-    let at_rest = until_at_rest(&cluster, rules, 0, nodes).await;
-    let status_true = at_rest.is_ok();
-    let after = counter.read().await?;
-    let whole = started.elapsed();
-    let (host_cpu, servers) = (cpu_seconds(pid)? - host_cpu, cluster.plane.cpu_seconds()?);
-    let peak = peak_rss_mib(pid)?;
+    let status_true = until_at_rest(&cluster, rules, 0, nodes).await.is_ok();
+    phases.push(("untaint all", phase.end().await?));
+
+    eprintln!("all are untainted; one node after the other");
+    let some: Vec<_> = names.iter().take(SINGLE).cloned().collect();
+    let single = one_by_one(&cluster, &some).await?;
+    let peak = memory_mib(pid, "VmHWM:")?;
     host.terminate().await?;
 
-    eprintln!("all are untainted; the plain client now does the same number of writes");
-    let plain = floor(&cluster, &names, rules, workers).await?;
+    eprintln!("the plain client now does the same number of writes");
+    let taint_floor = floor(&cluster, rules, workers, true, None).await?;
+    let untaint_floor = floor(&cluster, rules, workers, false, Some("False")).await?;
 
     let latency = latencies(&flipped, &released);
-    let writes = |key: &str| {
-        after.get(key).copied().unwrap_or_default() - before.get(key).copied().unwrap_or_default()
-    };
-    let status_writes = writes("PATCH nodereadinessrules/status");
-    Ok(json!({
+    let ratio = |one: Duration, two: Duration| round(one.as_secs_f64() / two.as_secs_f64());
+    let transitions = (nodes * rules) as f64;
+    let cpu = |index: usize| phases.get(index).map_or(0.0, |(_, spent)| spent.host);
+    let mut result = json!({
         "nodes": nodes,
         "rules": rules,
-        "all tainted, s": seconds(tainting),
+        "host: process started to caches synced, s": seconds(cold_start),
+        "all tainted after the rules were created, s": seconds(tainting),
+        "plain client, the same writes, s": seconds(taint_floor),
+        "taint all, ratio to the plain client": ratio(tainting, taint_floor),
         "all conditions flipped, s": seconds(flips),
-        "all untainted, s": seconds(untainting),
-        "plain client, the same writes, s": seconds(plain),
-        "ratio to the plain client": format!("{:.2}", untainting.as_secs_f64() / plain.as_secs_f64()),
-        "condition to taint gone, p50, ms": percentile(&latency, 50).as_millis() as u64,
-        "condition to taint gone, p99, ms": percentile(&latency, 99).as_millis() as u64,
-        "node patches": writes("PATCH nodes"),
-        "node patches refused": writes("PATCH nodes refused"),
-        "status writes": status_writes,
-        "status writes per second and rule": format!("{:.2}", status_writes as f64 / whole.as_secs_f64() / rules.max(1) as f64),
-        "events": writes("POST events"),
+        "all untainted after the first flip, s": seconds(untainting),
+        "plain client, the same writes and flips, s": seconds(untaint_floor),
+        "untaint all, ratio to the plain client": ratio(untainting, untaint_floor),
+        "condition to taint gone, all at once, p50, ms": percentile(&latency, 50).as_millis() as u64,
+        "condition to taint gone, all at once, p99, ms": percentile(&latency, 99).as_millis() as u64,
+        "condition to taint gone, one by one, p50, ms": percentile(&single, 50).as_millis() as u64,
+        "condition to taint gone, one by one, p99, ms": percentile(&single, 99).as_millis() as u64,
         "status says what the cluster says": status_true,
-        "host CPU, s": format!("{host_cpu:.2}"),
+        "host CPU per transition, ms": round(cpu(2) * 1000.0 / transitions),
+        "host CPU per heartbeat, ms": round(cpu(1) * 1000.0 / heartbeats),
+        "host RSS after all were tainted, MiB": rss.0,
+        "host peak RSS until then, MiB": rss.1,
         "host peak RSS, MiB": peak,
-        "API server CPU, s": format!("{:.2}", servers.apiserver - servers_cpu.apiserver),
-        "etcd CPU, s": format!("{:.2}", servers.etcd - servers_cpu.etcd),
-    }))
+    });
+    if let Some(result) = result.as_object_mut() {
+        for (name, spent) in phases {
+            result.insert(name.to_owned(), spent.show(rules));
+        }
+    }
+    Ok(result)
+}
+
+/// How many nodes are flipped one after the other.
+const SINGLE: usize = 200;
+
+/// What a part of the run costs.
+struct Phase<'a> {
+    cluster: &'a Cluster,
+    counter: &'a Counter,
+    pid: u32,
+    started: Instant,
+    writes: HashMap<String, u64>,
+    host: f64,
+    servers: control_plane::CpuSeconds,
+}
+
+struct Spent {
+    wall: Duration,
+    writes: HashMap<String, u64>,
+    host: f64,
+    apiserver: f64,
+    etcd: f64,
+}
+
+impl<'a> Phase<'a> {
+    async fn begin(cluster: &'a Cluster, counter: &'a Counter, pid: u32) -> anyhow::Result<Self> {
+        Ok(Self {
+            cluster,
+            counter,
+            pid,
+            writes: counter.read().await?,
+            host: cpu_seconds(pid)?,
+            servers: cluster.plane.cpu_seconds()?,
+            started: Instant::now(),
+        })
+    }
+
+    async fn end(self) -> anyhow::Result<Spent> {
+        let wall = self.started.elapsed();
+        let servers = self.cluster.plane.cpu_seconds()?;
+        let mut writes = self.counter.read().await?;
+        writes.retain(|key, _| {
+            ["PATCH", "POST"].contains(&key.split(' ').next().unwrap_or_default())
+        });
+        for (key, count) in &mut writes {
+            *count -= self.writes.get(key).copied().unwrap_or_default();
+        }
+        writes.retain(|_, count| *count > 0);
+        Ok(Spent {
+            wall,
+            writes,
+            host: cpu_seconds(self.pid)? - self.host,
+            apiserver: servers.apiserver - self.servers.apiserver,
+            etcd: servers.etcd - self.servers.etcd,
+        })
+    }
+}
+
+impl Spent {
+    fn show(&self, rules: usize) -> Value {
+        let status = self.writes.get("PATCH nodereadinessrules/status").copied();
+        let rate =
+            status.unwrap_or_default() as f64 / self.wall.as_secs_f64() / rules.max(1) as f64;
+        json!({
+            "wall, s": seconds(self.wall),
+            "host CPU, s": round(self.host),
+            "API server CPU, s": round(self.apiserver),
+            "etcd CPU, s": round(self.etcd),
+            "writes": self.writes,
+            "status writes per second and rule": round(rate),
+        })
+    }
+}
+
+/// Makes one node after the other ready, then not ready, and waits each time until the host answered:
+/// the time from the written condition until the taint is gone.
+async fn one_by_one(cluster: &Cluster, names: &[String]) -> anyhow::Result<Vec<Duration>> {
+    let nodes = cluster.nodes();
+    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+    let slim = Api::<api::Node>::all(cluster.client.clone());
+    let version = slim
+        .list(&Default::default())
+        .await?
+        .metadata
+        .resource_version;
+    let version = version.context("a list has a version")?;
+    let watching = tokio::spawn(async move {
+        let mut events = slim.watch(&WatchParams::default(), &version).await?.boxed();
+        while let Some(event) = events.try_next().await? {
+            if let WatchEvent::Modified(node) = event {
+                let mut taints = node.facts.taints.iter();
+                let tainted = taints.any(|taint| taint.key == GUIDE_TAINT);
+                if send
+                    .send((node.facts.name.clone(), tainted, Instant::now()))
+                    .is_err()
+                {
+                    break;
+                }
+            }
+        }
+        anyhow::Ok(())
+    });
+    let mut latencies = Vec::new();
+    for name in names {
+        let tainted = nodes.get(name).await?.spec.and_then(|spec| spec.taints);
+        let tainted =
+            tainted.is_some_and(|taints| taints.iter().any(|taint| taint.key == GUIDE_TAINT));
+        // Held first, so that it can be released; and left as it was.
+        let turns: &[(&str, bool)] = if tainted {
+            &[("True", false), ("False", true)]
+        } else {
+            &[("False", true), ("True", false)]
+        };
+        for (status, want) in turns {
+            let written = flip(&nodes, name, status).await?;
+            loop {
+                let seen = tokio::time::timeout(Duration::from_secs(30), receive.recv()).await;
+                let (node, tainted, at) = seen
+                    .context("the host does not answer")?
+                    .context("the watch ended")?;
+                if node == *name && tainted == *want {
+                    if !want {
+                        latencies.push(at.saturating_duration_since(written));
+                    }
+                    break;
+                }
+            }
+        }
+    }
+    watching.abort();
+    latencies.sort_unstable();
+    Ok(latencies)
 }
 
 async fn create_nodes(
@@ -190,7 +351,7 @@ async fn create_rule(cluster: &Cluster, number: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Until every rule's status says what the cluster is like.
+/// Until every rule's status says that so many nodes are held; and then they are.
 async fn until_at_rest(
     cluster: &Cluster,
     rules: usize,
@@ -199,32 +360,34 @@ async fn until_at_rest(
 ) -> anyhow::Result<()> {
     let number = |number: usize| i32::try_from(number).ok();
     for rule in 0..rules {
-        cluster
-            .until_status(
-                &format!("rule-{rule}"),
-                "it says what the cluster is like",
-                |status| {
-                    status.nodes.is_some_and(|nodes| {
-                        nodes.held == number(held)
-                            && nodes.matched == number(matched)
-                            && nodes.pending == Some(0)
-                    })
-                },
-            )
-            .await?;
+        let name = format!("rule-{rule}");
+        let what = format!("the status of {name} says what the cluster is like");
+        wait::until_within(LONG, &what, || async {
+            let status = cluster.rules().get(&name).await?.status;
+            let nodes = status.and_then(|status| status.nodes).unwrap_or_default();
+            let at_rest = nodes.held == number(held)
+                && nodes.matched == number(matched)
+                && nodes.pending == Some(0);
+            Ok(if at_rest {
+                Ok(())
+            } else {
+                Err(format!("{nodes:?}"))
+            })
+        })
+        .await?;
     }
-    let tainted = |node: &k8s_openapi::api::core::v1::Node| {
-        let mut taints = node
-            .spec
-            .iter()
-            .flat_map(|spec| spec.taints.iter().flatten());
+    let all = Api::<api::Node>::all(cluster.client.clone());
+    let all = all.list(&Default::default()).await?;
+    let tainted = |node: &&api::Node| {
+        let mut taints = node.facts.taints.iter();
         taints.any(|taint| taint.key == GUIDE_TAINT)
     };
-    wait::until_true("the nodes are as the status says", || async {
-        let nodes = cluster.nodes().list(&Default::default()).await?;
-        Ok(nodes.iter().filter(|node| tainted(node)).count() == held)
-    })
-    .await
+    let found = all.items.iter().filter(tainted).count();
+    ensure!(
+        found == held,
+        "the status says that {held} are held; {found} are"
+    );
+    Ok(())
 }
 
 fn latencies(
@@ -238,16 +401,20 @@ fn latencies(
     all
 }
 
-fn seconds(duration: Duration) -> String {
-    format!("{:.2}", duration.as_secs_f64())
+fn seconds(duration: Duration) -> f64 {
+    round(duration.as_secs_f64())
 }
 
-fn peak_rss_mib(pid: u32) -> anyhow::Result<u64> {
+/// Two decimals, or three significant ones of what is small.
+fn round(value: f64) -> f64 {
+    let scale = if value.abs() < 1.0 { 1000.0 } else { 100.0 };
+    (value * scale).round() / scale
+}
+
+fn memory_mib(pid: u32, key: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .context("no VmHWM")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    let line = line.with_context(|| format!("no {key} of process {pid}"))?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     ensure!(kib > 0, "a process has memory");
     Ok(kib / 1024)
