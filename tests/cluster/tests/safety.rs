@@ -434,3 +434,46 @@ async fn compat_j_dry_run_freezes_what_was_there_says_so_and_deletion_releases_i
     assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 0);
     host.terminate().await.unwrap();
 }
+
+/// What docs/operating.md tells a reader to type works, in its order.
+#[tokio::test]
+async fn the_documented_commands_work() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster
+        .create_node(&worker("worker-1", false))
+        .await
+        .unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    cluster
+        .until_tainted("worker-1", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    let text = include_str!("../../../docs/operating.md");
+    let blocks = text
+        .split("```sh\n")
+        .skip(1)
+        .filter_map(|block| block.split("```").next());
+    let commands: Vec<&str> = blocks.flat_map(str::lines).collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    for command in commands {
+        let folder = cluster_tests::host_program().unwrap().parent().unwrap();
+        let output = cluster.plane.shell(command, &[folder]).unwrap();
+        assert!(
+            output.status.success(),
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        if command.contains("break-glass=") {
+            cluster
+                .until_tainted("worker-1", GUIDE_TAINT, false)
+                .await
+                .unwrap();
+        }
+    }
+    cluster
+        .until_tainted("worker-1", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    host.terminate().await.unwrap();
+}

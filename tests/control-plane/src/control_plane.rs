@@ -148,6 +148,30 @@ impl ControlPlane {
         })
     }
 
+    /// Runs a line as a reader of a document types it, with kubectl and these folders on the `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// There is no shell.
+    pub fn shell(&self, line: &str, folders: &[&Path]) -> anyhow::Result<Output> {
+        let kubectl = self.kubectl.parent().unwrap_or(Path::new("/"));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let all = (folders.iter().map(|folder| folder.to_path_buf()))
+            .chain([kubectl.to_owned()])
+            .chain(std::env::split_paths(&path));
+        let kubectl = self.kubectl_command();
+        let environment = kubectl
+            .get_envs()
+            .filter_map(|(key, value)| Some((key, value?)));
+        Command::new("sh")
+            .args(["-c", line])
+            .envs(environment)
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("PATH", std::env::join_paths(all)?)
+            .output()
+            .context("cannot run sh")
+    }
+
     /// The process ids of the servers.
     pub fn pids(&self) -> Pids {
         Pids {
