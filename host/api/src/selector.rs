@@ -1,5 +1,7 @@
 //! Which nodes a rule applies to.
 
+pub mod overlap;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -18,37 +20,7 @@ impl Selector {
     /// # Errors
     /// The first thing that is wrong, with its place below `spec.nodeSelector`.
     pub fn parse(selector: &LabelSelector) -> Result<Self, InvalidSelector> {
-        for (key, value) in selector.match_labels.iter().flatten() {
-            let field = || format!("matchLabels[{key:?}]");
-            check(field, names::key_problem(key))?;
-            check(field, names::value_problem(value))?;
-        }
-        for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
-            let field = |name: &str| format!("matchExpressions[{index}].{name}");
-            let values = expression.values.as_deref().unwrap_or_default();
-            check(|| field("key"), names::key_problem(&expression.key))?;
-            let problem = match expression.operator.as_str() {
-                "In" | "NotIn" if values.is_empty() => Some((
-                    field("values"),
-                    "In and NotIn need at least one value".to_owned(),
-                )),
-                "Exists" | "DoesNotExist" if !values.is_empty() => Some((
-                    field("values"),
-                    "Exists and DoesNotExist take no values".to_owned(),
-                )),
-                "In" | "NotIn" | "Exists" | "DoesNotExist" => None,
-                other => Some((
-                    field("operator"),
-                    format!("{other:?} is not one of In, NotIn, Exists, DoesNotExist"),
-                )),
-            };
-            if let Some((field, message)) = problem {
-                return Err(InvalidSelector { field, message });
-            }
-            for value in values {
-                check(|| field("values"), names::value_problem(value))?;
-            }
-        }
+        check_all(selector)?;
         // What kube refuses was refused above, with its place.
         kube::core::Selector::try_from(selector.clone())
             .map(Self)
@@ -72,6 +44,43 @@ impl Selector {
     pub fn selects_all(&self) -> bool {
         self.0.selects_all()
     }
+}
+
+fn check_all(selector: &LabelSelector) -> Result<(), InvalidSelector> {
+    for (key, value) in selector.match_labels.iter().flatten() {
+        let field = || format!("matchLabels[{key:?}]");
+        check(field, names::key_problem(key))?;
+        check(field, names::value_problem(value))?;
+    }
+    for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
+        let field = |name: &str| format!("matchExpressions[{index}].{name}");
+        let values = expression.values.as_deref().unwrap_or_default();
+        check(|| field("key"), names::key_problem(&expression.key))?;
+        let problem = match expression.operator.as_str() {
+            "In" | "NotIn" if values.is_empty() => Some((
+                field("values"),
+                "In and NotIn need at least one value".to_owned(),
+            )),
+            "Exists" | "DoesNotExist" if !values.is_empty() => Some((
+                field("values"),
+                "Exists and DoesNotExist take no values".to_owned(),
+            )),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => None,
+            other => Some((
+                field("operator"),
+                format!(
+                    "{other:?} is not a valid label selector operator: there are In, NotIn, Exists and DoesNotExist"
+                ),
+            )),
+        };
+        if let Some((field, message)) = problem {
+            return Err(InvalidSelector { field, message });
+        }
+        for value in values {
+            check(|| field("values"), names::value_problem(value))?;
+        }
+    }
+    Ok(())
 }
 
 fn check(
