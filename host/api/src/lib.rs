@@ -7,6 +7,7 @@
 //! of a file by [`check`].
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod check;
 pub mod crds;
 mod lenient;
@@ -15,6 +16,7 @@ pub mod node;
 pub mod patch;
 pub mod rule;
 pub mod selector;
+pub mod webhook;
 
 pub use node::Node;
 pub use patch::node_patch;

@@ -1,0 +1,259 @@
+//! What the validating webhook says of a rule that is created or changed: errors in the order of the
+//! fields, and warnings. Pure, so that the same can be said of a file.
+//!
+//! An update is judged by what it changes. What it leaves as it was cannot be repaired by refusing
+//! it, since all of that is immutable, and whoever stops a rule in an emergency must not be told that
+//! its selector was never good. Both sides of an update come from the API server, which has refused by
+//! then what the schema does not allow.
+
+mod field;
+
+use std::borrow::Borrow;
+
+use planner::rule::Enforcement;
+use planner::rule::Matching;
+
+use crate::NodeReadinessRule;
+use crate::selector::overlap::Demands;
+
+pub use field::{FieldError, Kind};
+
+/// What somebody is about to do with a rule.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// A new rule.
+    Create {
+        /// As it will be stored.
+        new: &'a NodeReadinessRule,
+    },
+    /// Another version of a stored rule.
+    Update {
+        /// As it is stored.
+        old: &'a NodeReadinessRule,
+        /// As it will be stored.
+        new: &'a NodeReadinessRule,
+    },
+    /// The rule goes, which nothing speaks against.
+    Delete,
+}
+
+/// What is to be said about a [`Change`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Review {
+    /// Why it is refused: in the order of the fields, conflicts with other rules last. Empty: it is
+    /// not refused.
+    pub errors: Vec<FieldError>,
+    /// What its author should know.
+    pub warnings: Vec<String>,
+}
+
+impl Review {
+    /// All errors in one line; none if there is none.
+    pub fn refusal(&self) -> Option<String> {
+        if self.errors.is_empty() {
+            return None;
+        }
+        let errors: Vec<_> = self.errors.iter().map(ToString::to_string).collect();
+        Some(format!("validation failed: [{}]", errors.join(" ")))
+    }
+}
+
+impl<'a> Change<'a> {
+    /// Must the other rules be known for a [`Change::review`]?
+    pub fn may_conflict(&self) -> bool {
+        self.subject().is_some_and(|subject| subject.may_conflict)
+    }
+
+    /// Reviews the change. `others` are the rules that exist; the changed one may be among them.
+    pub fn review<R: Borrow<NodeReadinessRule>>(
+        &self,
+        others: impl IntoIterator<Item = R>,
+    ) -> Review {
+        let mut review = Review::default();
+        let Some(subject) = self.subject() else {
+            return review;
+        };
+        if subject.is_new {
+            conditions(subject.rule, &mut review.errors);
+            review.warnings = warnings(subject.rule);
+        }
+        if subject.is_selector_judged {
+            selector(subject.rule, &mut review.errors);
+        }
+        if subject.may_conflict {
+            review.errors.extend(conflicts(subject.rule, others));
+        }
+        review
+    }
+
+    fn subject(&self) -> Option<Subject<'a>> {
+        match *self {
+            Self::Delete => None,
+            Self::Create { new } => Some(Subject {
+                rule: new,
+                is_new: true,
+                is_selector_judged: true,
+                may_conflict: enforces(new),
+            }),
+            // The finalizer must go, whatever is wrong with the rule.
+            Self::Update { new, .. } if new.metadata.deletion_timestamp.is_some() => None,
+            Self::Update { old, new } if old.spec == new.spec => None,
+            Self::Update { old, new } => {
+                let begins = is_dry_run(old) && !is_dry_run(new);
+                let moves = old.spec.node_selector != new.spec.node_selector;
+                let claims_more = old.spec.taint.key != new.spec.taint.key
+                    || old.spec.taint.effect != new.spec.taint.effect
+                    || replaced(old) != replaced(new);
+                Some(Subject {
+                    rule: new,
+                    is_new: false,
+                    is_selector_judged: begins || moves,
+                    may_conflict: enforces(new) && (begins || moves || claims_more),
+                })
+            }
+        }
+    }
+}
+
+/// The rule as it will be, and what of it is to be judged.
+struct Subject<'a> {
+    rule: &'a NodeReadinessRule,
+    is_new: bool,
+    is_selector_judged: bool,
+    may_conflict: bool,
+}
+
+fn is_dry_run(rule: &NodeReadinessRule) -> bool {
+    rule.spec.dry_run.unwrap_or(false)
+}
+
+/// Does it claim its taint? A rule that only says what it would do, or that goes, does not.
+fn enforces(rule: &NodeReadinessRule) -> bool {
+    !is_dry_run(rule) && rule.metadata.deletion_timestamp.is_none()
+}
+
+/// The rule that this one is to replace, and may therefore stand beside.
+fn replaced(_rule: &NodeReadinessRule) -> Option<&str> {
+    // There is no such field yet.
+    None
+}
+
+fn is_bootstrap(rule: &NodeReadinessRule) -> bool {
+    Enforcement::parse(&rule.spec.enforcement_mode) == Some(Enforcement::BootstrapOnly)
+}
+
+fn is_any_of(rule: &NodeReadinessRule) -> bool {
+    rule.spec.condition_policy.as_deref().map(Matching::parse) == Some(Some(Matching::AnyOf))
+}
+
+fn conditions(rule: &NodeReadinessRule, errors: &mut Vec<FieldError>) {
+    if !is_bootstrap(rule) {
+        return;
+    }
+    for (index, condition) in rule.spec.conditions.iter().enumerate() {
+        if condition.default_status.is_some() {
+            errors.push(FieldError::forbidden(
+                format!("spec.conditions[{index}].defaultStatus"),
+                "defaultStatus should not be used with bootstrap-only enforcementMode",
+            ));
+        }
+    }
+    if is_any_of(rule) {
+        errors.push(FieldError::forbidden(
+            "spec.conditionPolicy".to_owned(),
+            "anyOf conditionPolicy is not supported with bootstrap-only enforcementMode",
+        ));
+    }
+}
+
+fn selector(rule: &NodeReadinessRule, errors: &mut Vec<FieldError>) {
+    let selector = &rule.spec.node_selector;
+    let field = "spec.nodeSelector".to_owned();
+    let is_empty = selector.match_labels.iter().flatten().next().is_none()
+        && selector.match_expressions.iter().flatten().next().is_none();
+    if is_empty {
+        errors.push(FieldError::required(
+            field,
+            "nodeSelector must not be empty",
+        ));
+    } else if let Err(error) = Demands::of(selector) {
+        let value = serde_json::to_string(selector).unwrap_or_default();
+        errors.push(FieldError::invalid(
+            field,
+            &value,
+            format!("{}: {}", error.field, error.message),
+        ));
+    }
+}
+
+/// The rules that claim the same taint on a node that both select, sorted by name.
+fn conflicts<R: Borrow<NodeReadinessRule>>(
+    rule: &NodeReadinessRule,
+    others: impl IntoIterator<Item = R>,
+) -> Vec<FieldError> {
+    let taint = &rule.spec.taint;
+    let own = Demands::of(&rule.spec.node_selector).ok();
+    let collides = |other: &NodeReadinessRule| {
+        let name = |rule: &NodeReadinessRule| rule.metadata.name.clone().unwrap_or_default();
+        let is_pair = |one: &NodeReadinessRule, other: &NodeReadinessRule| {
+            replaced(one).is_some_and(|replaced| replaced == name(other))
+        };
+        enforces(other)
+            && other.spec.taint.key == taint.key
+            && other.spec.taint.effect == taint.effect
+            && name(other) != name(rule)
+            && !is_pair(rule, other)
+            && !is_pair(other, rule)
+            && match (&own, Demands::of(&other.spec.node_selector)) {
+                (Some(own), Ok(other)) => own.overlap(&other),
+                // Nobody can say what it was meant to select.
+                _ => true,
+            }
+    };
+    let mut names: Vec<String> = (others.into_iter())
+        .filter(|other| collides(other.borrow()))
+        .filter_map(|other| other.borrow().metadata.name.clone())
+        .collect();
+    names.sort_unstable();
+    let value = serde_json::Value::from(taint.key.as_str()).to_string();
+    let error = |name: &String| {
+        let (key, effect) = (&taint.key, &taint.effect);
+        let detail = format!(
+            "conflicts with existing rule '{name}' - same taint key '{key}' and effect '{effect}' with overlapping node selectors"
+        );
+        FieldError::invalid("spec.taint.key".to_owned(), &value, detail)
+    };
+    names.iter().map(error).collect()
+}
+
+fn warnings(rule: &NodeReadinessRule) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if rule.spec.taint.effect == "NoExecute" {
+        let text = if is_bootstrap(rule) {
+            "NOTE: NoExecute will evict existing pods without tolerations. Ensure critical system pods have appropriate tolerations"
+        } else {
+            "CAUTION: NoExecute with continuous mode evicts pods when conditions fail, risking workload disruption. Consider NoSchedule or bootstrap-only"
+        };
+        warnings.push(text.to_owned());
+    }
+    if is_any_of(rule) {
+        let satisfied = rule
+            .spec
+            .conditions
+            .iter()
+            .enumerate()
+            .filter(|(_, condition)| {
+                condition.default_status.as_ref() == Some(&condition.required_status)
+            });
+        warnings.extend(satisfied.map(|(index, condition)| {
+            format!(
+                "spec.conditions[{index}].defaultStatus: with anyOf it releases every node that does not have {} yet",
+                condition.r#type
+            )
+        }));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn rule(name: &str, change: impl FnOnce(&mut Value)) -> NodeReadinessRule {
+    let mut rule = json!({
+        "metadata": {"name": name, "uid": name},
+        "spec": {
+            "conditions": [{"type": "example.com/A", "requiredStatus": "True"}],
+            "enforcementMode": "continuous",
+            "taint": {"key": "readiness.k8s.io/agent", "effect": "NoSchedule"},
+            "nodeSelector": {"matchLabels": {"env": "prod"}}}});
+    change(&mut rule);
+    serde_json::from_value(rule).unwrap()
+}
+
+fn plain(name: &str) -> NodeReadinessRule {
+    rule(name, |_| ())
+}
+
+fn with(name: &str, place: &str, value: Value) -> NodeReadinessRule {
+    let (parent, field) = place.rsplit_once('/').unwrap();
+    rule(name, |rule| {
+        rule.pointer_mut(parent).unwrap()[field] = value
+    })
+}
+
+fn create(new: &NodeReadinessRule, others: &[NodeReadinessRule]) -> Review {
+    Change::Create { new }.review(others)
+}
+
+fn refusal(review: &Review) -> String {
+    review.refusal().unwrap_or_default()
+}
+
+const CONFLICT: &str = "spec.taint.key: Invalid value: \"readiness.k8s.io/agent\": conflicts with existing rule 'other' - same taint key 'readiness.k8s.io/agent' and effect 'NoSchedule' with overlapping node selectors";
+
+#[test]
+fn compat_034_a_selector_must_select_and_be_readable() {
+    let selector = |value| refusal(&create(&with("new", "/spec/nodeSelector", value), &[]));
+    for empty in [
+        json!({}),
+        json!({"matchLabels": {}, "matchExpressions": []}),
+    ] {
+        assert_eq!(
+            selector(empty),
+            "validation failed: [spec.nodeSelector: Required value: nodeSelector must not be empty]"
+        );
+    }
+    assert_eq!(
+        selector(json!({"matchLabels": {"a/b/c": "x"}})),
+        "validation failed: [spec.nodeSelector: Invalid value: {\"matchLabels\":{\"a/b/c\":\"x\"}}: matchLabels[\"a/b/c\"]: a key has at most one '/']"
+    );
+    let long = selector(json!({"matchLabels": {"a": "ü".repeat(1000)}}));
+    assert!(long.chars().count() < 500, "{long}");
+}
+
+#[test]
+fn compat_037_gt_and_lt_are_refused() {
+    for operator in ["Gt", "Lt", "in"] {
+        let selector =
+            json!({"matchExpressions": [{"key": "a", "operator": operator, "values": ["1"]}]});
+        let review = create(&with("new", "/spec/nodeSelector", selector), &[]);
+        let text = refusal(&review);
+        assert!(
+            text.starts_with("validation failed: [spec.nodeSelector: Invalid value: {"),
+            "{text}"
+        );
+        let message = format!("{operator:?} is not a valid label selector operator");
+        assert!(text.contains(&message), "{text}");
+    }
+}
+
+#[test]
+fn compat_035_bootstrap_takes_no_default_and_no_any_of() {
+    let bad = rule("new", |rule| {
+        let spec = &mut rule["spec"];
+        spec["enforcementMode"] = json!("bootstrap-only");
+        spec["conditionPolicy"] = json!("anyOf");
+        spec["conditions"] = json!([
+            {"type": "A", "requiredStatus": "True"},
+            {"type": "B", "requiredStatus": "True", "defaultStatus": "False"}]);
+    });
+    assert_eq!(
+        refusal(&create(&bad, &[])),
+        "validation failed: [spec.conditions[1].defaultStatus: Forbidden: defaultStatus should not be used with bootstrap-only enforcementMode \
+         spec.conditionPolicy: Forbidden: anyOf conditionPolicy is not supported with bootstrap-only enforcementMode]"
+    );
+    // Stored before anybody was asked: it can be updated.
+    let mut changed = bad.clone();
+    changed.spec.taint.value = Some("v".to_owned());
+    let update = Change::Update {
+        old: &bad,
+        new: &changed,
+    };
+    assert_eq!(update.review([&bad]), Review::default());
+    let mut continuous = bad.clone();
+    continuous.spec.enforcement_mode = "continuous".to_owned();
+    assert_eq!(create(&continuous, &[]).errors, []);
+}
+
+#[test]
+fn compat_036_one_taint_on_one_node_has_one_rule() {
+    let others = [plain("other")];
+    assert_eq!(
+        refusal(&create(&plain("new"), &others)),
+        format!("validation failed: [{CONFLICT}]")
+    );
+    let passes = |new: &NodeReadinessRule| create(new, &others).errors.is_empty();
+    assert!(passes(&plain("other")), "never with itself");
+    assert!(passes(&with(
+        "new",
+        "/spec/taint/effect",
+        json!("NoExecute")
+    )));
+    assert!(passes(&with(
+        "new",
+        "/spec/taint/key",
+        json!("readiness.k8s.io/b")
+    )));
+    assert!(!passes(&with("new", "/spec/taint/value", json!("v"))));
+    let dev = json!({"matchLabels": {"env": "dev"}});
+    assert!(passes(&with("new", "/spec/nodeSelector", dev)));
+    let unreadable = with(
+        "other",
+        "/spec/nodeSelector",
+        json!({"matchLabels": {"-": ""}}),
+    );
+    assert!(!create(&plain("new"), &[unreadable]).errors.is_empty());
+}
+
+#[test]
+fn compat_038_errors_are_in_the_order_of_the_fields_and_conflicts_last() {
+    let bad = rule("new", |rule| {
+        let spec = &mut rule["spec"];
+        spec["enforcementMode"] = json!("bootstrap-only");
+        spec["conditions"][0]["defaultStatus"] = json!("True");
+        spec["nodeSelector"] = json!({});
+    });
+    let others = ["b", "new", "a"].map(plain);
+    let review = create(&bad, &others);
+    let fields: Vec<_> = review
+        .errors
+        .iter()
+        .map(|error| error.field.as_str())
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.conditions[0].defaultStatus",
+            "spec.nodeSelector",
+            "spec.taint.key",
+            "spec.taint.key"
+        ]
+    );
+    let named = ["'a'", "'b'"].map(|name| format!("conflicts with existing rule {name} - "));
+    assert!(review.errors[2].detail.starts_with(&named[0]));
+    assert!(review.errors[3].detail.starts_with(&named[1]));
+}
+
+#[test]
+fn compat_039_warnings_on_create() {
+    let no_execute = |mode: &str| {
+        rule("new", |rule| {
+            rule["spec"]["enforcementMode"] = json!(mode);
+            rule["spec"]["taint"]["effect"] = json!("NoExecute");
+        })
+    };
+    let continuous = no_execute("continuous");
+    assert_eq!(
+        create(&continuous, &[]).warnings,
+        [
+            "CAUTION: NoExecute with continuous mode evicts pods when conditions fail, risking workload disruption. Consider NoSchedule or bootstrap-only"
+        ]
+    );
+    assert_eq!(
+        create(&no_execute("bootstrap-only"), &[]).warnings,
+        [
+            "NOTE: NoExecute will evict existing pods without tolerations. Ensure critical system pods have appropriate tolerations"
+        ]
+    );
+    assert_eq!(create(&plain("new"), &[]), Review::default());
+    let mut changed = continuous.clone();
+    changed.spec.taint.value = Some("v".to_owned());
+    let update = Change::Update {
+        old: &continuous,
+        new: &changed,
+    };
+    assert_eq!(update.review([&continuous]), Review::default());
+}
+
+#[test]
+fn nrc_414_a_default_that_satisfies_any_of_is_warned_about() {
+    let any_of = |default: &str| {
+        rule("new", |rule| {
+            rule["spec"]["conditionPolicy"] = json!("anyOf");
+            rule["spec"]["conditions"][0]["defaultStatus"] = json!(default);
+        })
+    };
+    assert_eq!(
+        create(&any_of("True"), &[]).warnings,
+        [
+            "spec.conditions[0].defaultStatus: with anyOf it releases every node that does not have example.com/A yet"
+        ]
+    );
+    assert_eq!(create(&any_of("False"), &[]), Review::default());
+}
+
+#[test]
+fn compat_040_what_must_never_be_refused_is_not() {
+    let others = [plain("other"), plain("new")];
+    let review = |old: &NodeReadinessRule, new: &NodeReadinessRule| {
+        let change = Change::Update { old, new };
+        assert_eq!(
+            change.may_conflict(),
+            !change.review(&others).errors.is_empty(),
+            "the rules are needed exactly where they say something"
+        );
+        refusal(&change.review(&others))
+    };
+    // Both exist: a webhook was off.
+    let stored = plain("new");
+    let dry = with("new", "/spec/dryRun", json!(true));
+    assert_eq!(Change::Delete.review(&others), Review::default());
+    assert_eq!(
+        review(&stored, &with("new", "/metadata/labels", json!({"a": "b"}))),
+        ""
+    );
+    assert_eq!(review(&stored, &dry), "");
+    assert_eq!(review(&dry, &with("new", "/spec/dryRun", json!(true))), "");
+    let conflict = format!("validation failed: [{CONFLICT}]");
+    assert_eq!(review(&dry, &stored), conflict);
+    assert_eq!(
+        review(&dry, &with("new", "/spec/dryRun", json!(false))),
+        conflict
+    );
+    let mut going = stored.clone();
+    going.metadata.deletion_timestamp = serde_json::from_str("\"2026-01-02T03:04:05Z\"").unwrap();
+    assert_eq!(review(&dry, &going), "");
+    // A rule that is stopped in an emergency is not told that its selector was never good.
+    let all = with("new", "/spec/nodeSelector", json!({}));
+    let mut stopped = all.clone();
+    stopped.spec.dry_run = Some(true);
+    assert_eq!(review(&all, &stopped), "");
+    assert!(review(&stopped, &all).contains("nodeSelector must not be empty"));
+}
+
+#[test]
+fn nrc_435_a_dry_run_does_not_conflict() {
+    let dry = |name| with(name, "/spec/dryRun", json!(true));
+    assert_eq!(create(&dry("new"), &[plain("other")]), Review::default());
+    assert_eq!(create(&plain("new"), &[dry("other")]), Review::default());
+    let mut going = plain("other");
+    going.metadata.deletion_timestamp = serde_json::from_str("\"2026-01-02T03:04:05Z\"").unwrap();
+    assert_eq!(create(&plain("new"), &[going]), Review::default());
+}
