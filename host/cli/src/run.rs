@@ -4,6 +4,7 @@ pub mod go_flags;
 mod log;
 mod refused;
 mod safety;
+mod webhook;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::num::NonZeroUsize;
@@ -11,11 +12,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{ArgAction, Args};
+use controller::WebhookError;
 use engine::Engine;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Exit;
 use crate::input::BadInput;
+use crate::output;
 
 /// Watch the cluster, and keep the taints of its nodes as the rules want them.
 #[derive(Debug, Args)]
@@ -54,6 +57,9 @@ pub struct Options {
     safety: safety::Options,
 
     #[command(flatten)]
+    webhook: webhook::Options,
+
+    #[command(flatten)]
     log: log::Options,
 
     #[command(flatten)]
@@ -65,10 +71,16 @@ Flags are those of the Go controller, with its names and defaults, in the syntax
 `--flag`, the value stands after `=` or a space, and a boolean stands alone or with `=false`. Where
 a flag is given twice, the last one counts.
 
-This version has no leader election, no webhook, no TLS for its metrics, no limit on requests and no
-profiling. It refuses to start where one of them is asked for: --leader-elect, --enable-webhook,
---metrics-bind-address without --metrics-secure=false, --kube-api-qps and --kube-api-burst other
-than -1, --pprof-bind-address. Run one replica.
+This version has no leader election, no TLS for its metrics, no limit on requests and no profiling. It
+refuses to start where one of them is asked for: --leader-elect, --metrics-bind-address without
+--metrics-secure=false, --kube-api-qps and --kube-api-burst other than -1, --pprof-bind-address. Run
+one replica.
+
+The webhook's certificate is read from $TMPDIR (else /tmp)/k8s-webhook-server/serving-certs, files
+tls.crt and tls.key, and read again when they change. With --webhook-manage-certificates the host
+makes and renews one itself, for the names by which the ValidatingWebhookConfiguration calls it, and
+keeps the caBundle there in place. It then needs the rights to get, list, watch and patch that
+object, and to get, list, watch, create and update the Secret.
 
 The log goes to stderr: text on a terminal, JSON lines otherwise. The variable RUST_LOG, where it is
 set, says what is logged instead of --zap-log-level, such as RUST_LOG=info,controller=debug.
@@ -80,6 +92,7 @@ Examples:
 
 Exit status:
   0  ended by SIGTERM or SIGINT, after what was under way
+  1  the webhook's certificate is missing or cannot be used
   2  bad usage, no cluster, or an address that cannot be served";
 
 /// Runs until SIGTERM or SIGINT.
@@ -92,6 +105,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         node_concurrent_reconciles,
         rule_concurrent_reconciles: _,
         safety,
+        webhook,
         log,
         refused,
     } = options;
@@ -104,6 +118,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         node_state_metrics: enable_node_state_metrics,
         node_workers: node_concurrent_reconciles.get(),
         limits: safety.limits(),
+        webhook: webhook.check()?,
     };
     log.start()?;
     let engine = Engine::new(&engine::Options::default())?;
@@ -120,8 +135,13 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
                 _ = interrupt.recv() => tracing::info!("SIGINT"),
             }
         };
-        controller::run(options, engine, shutdown).await?;
-        Ok(Exit::Success)
+        match controller::run(options, engine, shutdown).await {
+            Err(controller::RunError::Webhook(error @ WebhookError::Certificate(_))) => {
+                output::error(error);
+                Ok(Exit::Unexpected)
+            }
+            done => Ok(done.map(|()| Exit::Success)?),
+        }
     })
 }
 

@@ -4,6 +4,7 @@
 //! The only crate that talks to a cluster. What it never does is decide: the same [`decide`]
 //! serves `host eval`, so that what eval says, run does.
 
+mod certificates;
 mod client;
 pub mod connect;
 pub mod decide;
@@ -17,8 +18,12 @@ mod queue;
 mod rule;
 mod rules;
 mod run;
+mod serve;
 mod shared;
 mod status;
+mod webhook;
 
-pub use options::{Alarm, Limits, Options};
+pub use certificates::CertificateError;
+pub use options::{Alarm, Certificates, Limits, Options, Webhook};
 pub use run::{RunError, run};
+pub use webhook::WebhookError;

@@ -23,6 +23,8 @@ pub struct Options {
     pub node_workers: usize,
     /// What an operator of a large cluster wants to be sure of.
     pub limits: Limits,
+    /// The validating webhook; none: it is not served.
+    pub webhook: Option<Webhook>,
 }
 
 /// What an operator of a large cluster wants to be sure of.
@@ -46,6 +48,31 @@ impl Default for Limits {
     }
 }
 
+/// How the validating webhook is served.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Where.
+    pub address: SocketAddr,
+    /// With which certificate.
+    pub certificates: Certificates,
+}
+
+/// Where the webhook's certificate comes from.
+#[derive(Debug, Clone)]
+pub enum Certificates {
+    /// `tls.crt` and `tls.key` in this folder. Somebody else renews them.
+    Folder(PathBuf),
+    /// The host makes and renews them, in a Secret that all replicas share.
+    Managed {
+        /// Namespace of the Secret; none: the one that the host runs in.
+        namespace: Option<String>,
+        /// Name of the Secret.
+        secret: String,
+        /// Name of the `ValidatingWebhookConfiguration` that is told whom to trust.
+        configuration: String,
+    },
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -55,6 +82,7 @@ impl Default for Options {
             node_state_metrics: false,
             node_workers: 1,
             limits: Limits::default(),
+            webhook: None,
         }
     }
 }

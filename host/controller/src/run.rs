@@ -19,7 +19,9 @@ use crate::connect::{ConnectError, connect_with};
 use crate::events::Events;
 use crate::metrics::{self, Metrics};
 use crate::options::Options;
+use crate::serve::Server;
 use crate::shared::Shared;
+use crate::webhook::{self, WebhookError};
 use crate::{health, node, rule};
 
 /// Everything is looked at again this often, whatever the watches say.
@@ -36,6 +38,9 @@ pub enum RunError {
     /// The default policy does not load.
     #[error("the default policy cannot be loaded: {0}")]
     Policy(#[from] engine::LoadError),
+    /// The webhook.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// The health address cannot be served.
     #[error("health probes cannot be served at {address}: {error}")]
     Health {
@@ -73,16 +78,25 @@ pub async fn run(
         node_state_metrics,
         node_workers,
         limits,
+        webhook,
     } = options;
     let policy = engine.default_policy()?;
+    let webhook = match webhook {
+        Some(options) => Some(webhook::Bound::new(options).await?),
+        None => None,
+    };
     let measured = Arc::new(Metrics::new(node_state_metrics)?);
     let client = connect_with(kubeconfig.as_deref(), Some(&measured)).await?;
     let mut tasks = JoinSet::new();
+    // Servers answer to the end.
+    let end_servers = watch::Sender::new(false);
+    let mut servers = JoinSet::new();
     if let Some(address) = health_address {
-        let serve = health::serve(address)
-            .await
-            .map_err(|error| RunError::Health { address, error })?;
-        tasks.spawn(serve);
+        let failed = |error| RunError::Health { address, error };
+        let server = Server::bind(address).await.map_err(failed)?;
+        let address = server.address().map_err(failed)?;
+        info!(%address, "health probes are served");
+        servers.spawn(server.serve(health::answer, end_servers.subscribe()));
     }
     let (events, send_events) = Events::new(client.clone(), Arc::clone(&measured));
     let send_events = tokio::spawn(send_events);
@@ -102,6 +116,10 @@ pub async fn run(
             .await
             .map_err(|error| RunError::Metrics { address, error })?;
         tasks.spawn(serve);
+    }
+    if let Some(webhook) = webhook {
+        let rules = shared.objects.clone();
+        servers.spawn(webhook.serve(client.clone(), rules, end_servers.subscribe()));
     }
     let config = watch_config(&client).await;
     let (nodes_synced, rules_synced) = (watch::Sender::new(false), watch::Sender::new(false));
@@ -124,6 +142,7 @@ pub async fn run(
     let ended = tokio::select! {
         () = &mut shutdown => None,
         ended = tasks.join_next() => ended,
+        Some(ended) = servers.join_next() => Some(ended),
     };
     match ended {
         None => {
@@ -132,6 +151,8 @@ pub async fn run(
                 shared.nodes_due.close();
                 shared.rules_due.close();
                 tokio::join!(shared.nodes_due.idle(), shared.rules_due.idle());
+                end_servers.send_replace(true);
+                while servers.join_next().await.is_some() {}
                 // The work of sending events ends when nobody is left who could hand one in.
                 tasks.shutdown().await;
                 drop(shared);

@@ -21,11 +21,6 @@ pub struct Options {
     #[arg(long, value_name = "NAMESPACE", default_value = "")]
     leader_election_namespace: String,
 
-    /// The validating webhook
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
-    enable_webhook: bool,
-
     /// TLS for the metrics; has no effect without metrics
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
           default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
@@ -72,7 +67,6 @@ impl Options {
         let Self {
             leader_elect,
             leader_election_namespace: _,
-            enable_webhook,
             metrics_secure,
             // Has no effect without TLS.
             metrics_cert_dir: _,
@@ -86,11 +80,6 @@ impl Options {
                 leader_elect,
                 "leader-elect",
                 "leader election: leave it out and run one replica",
-            ),
-            (
-                enable_webhook,
-                "enable-webhook",
-                "the validating webhook: leave it out",
             ),
             (
                 metrics && metrics_secure,

@@ -44,7 +44,6 @@ fn what_is_asked_for_and_not_there_is_refused_by_name() {
     for (flags, name) in [
         ("--leader-elect", "--leader-elect:"),
         ("--leader-elect=true", "--leader-elect:"),
-        ("--enable-webhook", "--enable-webhook:"),
         ("--kube-api-qps=20", "--kube-api-qps:"),
         ("--kube-api-qps=0", "--kube-api-qps:"),
         ("--kube-api-burst=30", "--kube-api-burst:"),
