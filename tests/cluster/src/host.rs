@@ -37,7 +37,22 @@ impl Host {
         lifetime: Lifetime,
         arguments: &[&str],
     ) -> anyhow::Result<Self> {
+        Self::spawn_with(kubeconfig, log, lifetime, arguments, &[])
+    }
+
+    /// As [`Host::spawn`], with variables of the environment.
+    ///
+    /// # Errors
+    /// As [`Host::spawn`].
+    pub fn spawn_with(
+        kubeconfig: &Path,
+        log: &Path,
+        lifetime: Lifetime,
+        arguments: &[&str],
+        variables: &[(&str, &Path)],
+    ) -> anyhow::Result<Self> {
         let mut command = command(host_program()?, lifetime);
+        command.envs(variables.iter().copied());
         command.arg("run").arg("--kubeconfig").arg(kubeconfig);
         // No health port, so that many run side by side; arguments may say otherwise.
         command
@@ -67,6 +82,15 @@ impl Host {
             }
         })
         .await
+    }
+
+    /// Waits until it ends by itself; its exit status and the end of its log.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub async fn until_ended(mut self) -> anyhow::Result<(Option<i32>, String)> {
+        let status = self.ended().await?;
+        Ok((status.code(), self.process.log_tail()))
     }
 
     /// Its process id.

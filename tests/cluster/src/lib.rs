@@ -7,6 +7,7 @@ pub mod proxy;
 pub mod scale;
 pub mod scrape;
 pub mod wait;
+pub mod webhook;
 
 pub use cluster::{Cluster, GUIDE_TAINT, NodeSpec, agent_rule, worker};
 pub use host::{Host, host_program};
