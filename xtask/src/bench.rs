@@ -26,6 +26,12 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// How long the webhook thinks about a rule beside a thousand others with the same taint.
+    Webhook {
+        /// Arguments of the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 /// Builds and runs a benchmark.
@@ -41,6 +47,10 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
             let mut command = Command::new(program("scale", true));
             command.arg("--nodes").arg(nodes.to_string());
             step("bench scale", command.args(arguments))
+        }
+        Bench::Webhook { arguments } => {
+            let mut command = Command::new(program("bench-webhook", true));
+            step("bench webhook", command.args(arguments))
         }
     }
 }

@@ -184,3 +184,6 @@ pub(crate) async fn read_body(body: Incoming, most: usize) -> Result<Bytes, Stat
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
     }
 }
+
+#[cfg(test)]
+mod tests;

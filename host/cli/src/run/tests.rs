@@ -1,4 +1,5 @@
 use clap::Parser;
+use controller::Certificates;
 
 use super::*;
 
@@ -96,5 +97,57 @@ fn addresses_are_those_of_go() {
             problems[0].starts_with("--health-probe-bind-address="),
             "{problems:?}"
         );
+    }
+}
+
+#[test]
+fn compat_034_the_webhook_is_served_only_if_asked_for() {
+    let webhook = |line: &str| parse(line).webhook.check();
+    assert!(webhook("").unwrap().is_none());
+    assert!(webhook("--webhook-bind-address=0").unwrap().is_none());
+    let asked = webhook("--enable-webhook").unwrap().unwrap();
+    assert_eq!(asked.address.port(), api::webhook::PORT);
+    let Certificates::Folder(folder) = asked.certificates else {
+        panic!("files, unless something else is asked for");
+    };
+    assert!(folder.ends_with("k8s-webhook-server/serving-certs"));
+
+    let managed = |arguments: &str| {
+        webhook(&format!(
+            "--enable-webhook --webhook-manage-certificates {arguments}"
+        ))
+    };
+    for (arguments, expected) in [
+        (
+            "",
+            (None, "node-readiness-webhook-tls", "node-readiness-webhook"),
+        ),
+        (
+            "--webhook-secret=a/b --webhook-configuration c",
+            (Some("a"), "b", "c"),
+        ),
+    ] {
+        let Certificates::Managed {
+            namespace,
+            secret,
+            configuration,
+        } = managed(arguments).unwrap().unwrap().certificates
+        else {
+            panic!("they are managed");
+        };
+        let found = (namespace.as_deref(), &*secret, &*configuration);
+        assert_eq!(found, expected);
+    }
+    for wrong in [
+        "--webhook-secret=/b",
+        "--webhook-secret=a/",
+        "--webhook-secret=a/b/c",
+        "--webhook-secret=",
+        "--webhook-configuration=",
+        "--webhook-bind-address=0",
+        "--webhook-bind-address=9443",
+    ] {
+        let BadInput(problems) = managed(wrong).unwrap_err();
+        assert!(problems[0].starts_with(wrong), "{problems:?}");
     }
 }

@@ -243,3 +243,6 @@ fn alternative_names(certificate: &X509Certificate<'_>) -> BTreeSet<String> {
     };
     names.filter_map(text).collect()
 }
+
+#[cfg(test)]
+mod tests;
