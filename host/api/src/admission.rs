@@ -133,9 +133,8 @@ fn enforces(rule: &NodeReadinessRule) -> bool {
 }
 
 /// The rule that this one is to replace, and may therefore stand beside.
-fn replaced(_rule: &NodeReadinessRule) -> Option<&str> {
-    // There is no such field yet.
-    None
+fn replaced(rule: &NodeReadinessRule) -> Option<&str> {
+    rule.spec.replaces.as_deref()
 }
 
 fn is_bootstrap(rule: &NodeReadinessRule) -> bool {

@@ -237,6 +237,10 @@ fn compat_040_what_must_never_be_refused_is_not() {
     let mut going = stored.clone();
     going.metadata.deletion_timestamp = serde_json::from_str("\"2026-01-02T03:04:05Z\"").unwrap();
     assert_eq!(review(&dry, &going), "");
+    assert_eq!(
+        review(&stored, &with("new", "/spec/suspend", json!(true))),
+        ""
+    );
     // A rule that is stopped in an emergency is not told that its selector was never good.
     let all = with("new", "/spec/nodeSelector", json!({}));
     let mut stopped = all.clone();
@@ -253,4 +257,27 @@ fn nrc_435_a_dry_run_does_not_conflict() {
     let mut going = plain("other");
     going.metadata.deletion_timestamp = serde_json::from_str("\"2026-01-02T03:04:05Z\"").unwrap();
     assert_eq!(create(&plain("new"), &[going]), Review::default());
+}
+
+#[test]
+fn a_rule_stands_beside_the_one_that_it_replaces_and_no_other() {
+    let successor = with("new", "/spec/replaces", json!("other"));
+    assert_eq!(create(&successor, &[plain("other")]), Review::default());
+    let review = create(&successor, &[plain("other"), plain("third")]);
+    assert_eq!(review.errors.len(), 1);
+    assert!(review.errors[0].detail.contains("'third'"));
+    // From the other side, as while the one before is switched off and on again.
+    let (off, on) = (with("other", "/spec/dryRun", json!(true)), plain("other"));
+    let change = Change::Update {
+        old: &off,
+        new: &on,
+    };
+    assert_eq!(change.review([&successor]), Review::default());
+    // It replaces nothing any more.
+    let alone = plain("new");
+    let change = Change::Update {
+        old: &successor,
+        new: &alone,
+    };
+    assert_eq!(change.review([&on]).errors.len(), 1);
 }
