@@ -2,6 +2,7 @@
 
 pub mod go_flags;
 mod log;
+mod metrics;
 mod refused;
 mod safety;
 mod webhook;
@@ -11,8 +12,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{ArgAction, Args};
-use controller::WebhookError;
+use clap::Args;
+use controller::{MetricsError, RunError, WebhookError};
 use engine::Engine;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -36,15 +37,6 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS", default_value = ":8081")]
     health_probe_bind_address: String,
 
-    /// Where /metrics is served; 0: nowhere. Only without TLS: give --metrics-secure=false too
-    #[arg(long, value_name = "ADDRESS", default_value = "0")]
-    metrics_bind_address: String,
-
-    /// Count the nodes of each rule by state (ready, not_ready, bootstrapping) in the metrics too
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", value_parser = go_flags::boolean, action = ArgAction::Set)]
-    enable_node_state_metrics: bool,
-
     /// Nodes that are worked on at the same time
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = count)]
     node_concurrent_reconciles: NonZeroUsize,
@@ -55,6 +47,9 @@ pub struct Options {
 
     #[command(flatten)]
     safety: safety::Options,
+
+    #[command(flatten)]
+    metrics: metrics::Options,
 
     #[command(flatten)]
     webhook: webhook::Options,
@@ -71,10 +66,9 @@ Flags are those of the Go controller, with its names and defaults, in the syntax
 `--flag`, the value stands after `=` or a space, and a boolean stands alone or with `=false`. Where
 a flag is given twice, the last one counts.
 
-This version has no leader election, no TLS for its metrics, no limit on requests and no profiling. It
-refuses to start where one of them is asked for: --leader-elect, --metrics-bind-address without
---metrics-secure=false, --kube-api-qps and --kube-api-burst other than -1, --pprof-bind-address. Run
-one replica.
+This version has no leader election, no limit on requests and no profiling. It refuses to start where
+one of them is asked for: --leader-elect, --kube-api-qps and --kube-api-burst other than -1,
+--pprof-bind-address. Run one replica.
 
 The webhook's certificate is read from $TMPDIR (else /tmp)/k8s-webhook-server/serving-certs, files
 tls.crt and tls.key, and read again when they change. With --webhook-manage-certificates the host
@@ -88,7 +82,7 @@ set, says what is logged instead of --zap-log-level, such as RUST_LOG=info,contr
 Examples:
   host run --kubeconfig ~/.kube/config
   host run --node-concurrent-reconciles=10 --zap-log-level=debug
-  host run --metrics-bind-address=:8080 --metrics-secure=false
+  host run --metrics-bind-address=:8443
 
 Exit status:
   0  ended by SIGTERM or SIGINT, after what was under way
@@ -100,22 +94,20 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     let Options {
         kubeconfig,
         health_probe_bind_address,
-        metrics_bind_address,
-        enable_node_state_metrics,
         node_concurrent_reconciles,
         rule_concurrent_reconciles: _,
         safety,
+        metrics,
         webhook,
         log,
         refused,
     } = options;
-    let metrics = address("--metrics-bind-address", &metrics_bind_address)?;
-    refused.check(metrics.is_some())?;
+    refused.check()?;
     let options = controller::Options {
         kubeconfig,
         health: address("--health-probe-bind-address", &health_probe_bind_address)?,
-        metrics,
-        node_state_metrics: enable_node_state_metrics,
+        node_state_metrics: metrics.enable_node_state_metrics,
+        metrics: metrics.check()?,
         node_workers: node_concurrent_reconciles.get(),
         limits: safety.limits(),
         webhook: webhook.check()?,
@@ -136,7 +128,11 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             }
         };
         match controller::run(options, engine, shutdown).await {
-            Err(controller::RunError::Webhook(error @ WebhookError::Certificate(_))) => {
+            // As the Go controller has it.
+            Err(
+                error @ (RunError::Webhook(WebhookError::Certificate(_))
+                | RunError::Metrics(MetricsError::Certificate(_))),
+            ) => {
                 output::error(error);
                 Ok(Exit::Unexpected)
             }

@@ -24,6 +24,7 @@ mod status;
 mod webhook;
 
 pub use certificates::CertificateError;
-pub use options::{Alarm, Certificates, Limits, Options, Webhook};
+pub use metrics::MetricsError;
+pub use options::{Alarm, Certificates, Limits, Metrics, MetricsCertificate, Options, Webhook};
 pub use run::{RunError, run};
 pub use webhook::WebhookError;

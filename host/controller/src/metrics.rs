@@ -21,7 +21,8 @@ use tracing::warn;
 
 pub(crate) use queue::{QueueMetrics, QueueState};
 pub(crate) use requests::CountRequests;
-pub(crate) use serve::serve;
+pub(crate) use serve::Bound;
+pub use serve::MetricsError;
 pub(crate) use write::Write;
 
 use queue::QueueVectors;

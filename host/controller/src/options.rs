@@ -15,8 +15,8 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// Where `/healthz` and `/readyz` are served; none: nowhere.
     pub health: Option<SocketAddr>,
-    /// Where `/metrics` is served, without TLS; none: nowhere.
-    pub metrics: Option<SocketAddr>,
+    /// How `/metrics` is served; none: it is not.
+    pub metrics: Option<Metrics>,
     /// Count the nodes of each rule by their state too?
     pub node_state_metrics: bool,
     /// How many nodes are worked on at the same time, at least 1.
@@ -46,6 +46,25 @@ impl Default for Limits {
             held_too_long: Some(Duration::from_secs(60 * 60)),
         }
     }
+}
+
+/// How `/metrics` is served.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Where.
+    pub address: SocketAddr,
+    /// With TLS, to whoever has a token that the API server knows and that may get `/metrics`; none:
+    /// in the clear, to everybody.
+    pub certificate: Option<MetricsCertificate>,
+}
+
+/// Where the certificate of the metrics comes from.
+#[derive(Debug, Clone)]
+pub enum MetricsCertificate {
+    /// `tls.crt` and `tls.key` in this folder. Somebody else renews them.
+    Folder(PathBuf),
+    /// Made at the start.
+    SelfSigned,
 }
 
 /// How the validating webhook is served.

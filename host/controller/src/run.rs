@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::client::timely;
 use crate::connect::{ConnectError, connect_with};
 use crate::events::Events;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, MetricsError};
 use crate::options::Options;
 use crate::serve::Server;
 use crate::shared::Shared;
@@ -49,14 +49,9 @@ pub enum RunError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The metrics address cannot be served.
-    #[error("metrics cannot be served at {address}: {error}")]
-    Metrics {
-        /// As given.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        error: std::io::Error,
-    },
+    /// The metrics cannot be served.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// A metric has a name that Prometheus refuses: a defect.
     #[error("the metrics cannot be made: {0}; please report this")]
     Names(#[from] prometheus::Error),
@@ -74,7 +69,7 @@ pub async fn run(
     let Options {
         kubeconfig,
         health: health_address,
-        metrics: metrics_address,
+        metrics,
         node_state_metrics,
         node_workers,
         limits,
@@ -83,6 +78,10 @@ pub async fn run(
     let policy = engine.default_policy()?;
     let webhook = match webhook {
         Some(options) => Some(webhook::Bound::new(options).await?),
+        None => None,
+    };
+    let metrics = match metrics {
+        Some(options) => Some(metrics::Bound::new(options).await?),
         None => None,
     };
     let measured = Arc::new(Metrics::new(node_state_metrics)?);
@@ -111,11 +110,8 @@ pub async fn run(
         objects,
         measured,
     ));
-    if let Some(address) = metrics_address {
-        let serve = metrics::serve(address, Arc::clone(&shared))
-            .await
-            .map_err(|error| RunError::Metrics { address, error })?;
-        tasks.spawn(serve);
+    if let Some(metrics) = metrics {
+        servers.spawn(metrics.serve(Arc::clone(&shared), client.clone(), end_servers.subscribe()));
     }
     if let Some(webhook) = webhook {
         let rules = shared.objects.clone();

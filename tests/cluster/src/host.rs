@@ -147,7 +147,7 @@ impl Host {
     ///
     /// # Errors
     /// The system cannot say.
-    pub async fn until_ended(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+    pub async fn wait_for_end(&mut self) -> anyhow::Result<std::process::ExitStatus> {
         loop {
             if let Some(status) = self.process.exit_status()? {
                 return Ok(status);

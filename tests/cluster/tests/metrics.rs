@@ -379,3 +379,72 @@ fn taint_changes(log: &str) -> Vec<String> {
     changes.sort();
     changes
 }
+
+/// The answer to `GET /metrics` over TLS, by a user of the cluster, or with a token of nobody.
+async fn secure(cluster: &Cluster, address: &str, user: Option<&str>) -> (u16, String) {
+    let file = cluster
+        .plane
+        .kubeconfig_for(user.unwrap_or("stranger"))
+        .unwrap();
+    let file = kube::config::Kubeconfig::read_from(file).unwrap();
+    let mut config = kube::Config::from_custom_kubeconfig(file, &Default::default())
+        .await
+        .unwrap();
+    config.cluster_url = format!("https://{address}").parse().unwrap();
+    // Self-signed, as the Go controller's is.
+    (config.root_cert, config.accept_invalid_certs) = (None, true);
+    if user.is_none() {
+        config.auth_info.token = Some("nobody".to_owned().into());
+    }
+    let client = kube::Client::try_from(config).unwrap();
+    let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+    match client.request_text(request).await {
+        Ok(text) => (200, text),
+        Err(kube::Error::Api(status)) => (status.code, status.message.clone()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn compat_043_secure_metrics_are_for_those_who_may_get_them() {
+    let assets = control_plane::assets(&mut |_| {}).unwrap();
+    let options = control_plane::Options {
+        users: ["scraper", "stranger"].map(control_plane::User::new).into(),
+        ..Default::default()
+    };
+    let cluster = Cluster::start_with(&assets, &options).await.unwrap();
+    let kubectl = |arguments: &[&str]| cluster.plane.kubectl_ok(arguments).unwrap();
+    kubectl(&[
+        "create",
+        "clusterrole",
+        "metrics",
+        "--verb=get",
+        "--non-resource-url=/metrics",
+    ]);
+    kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "metrics",
+        "--clusterrole=metrics",
+        "--user=scraper",
+    ]);
+    let arguments = ["--metrics-bind-address=127.0.0.1:0", "--zap-encoder=json"];
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    let log = host.log().unwrap();
+    let line = log
+        .lines()
+        .find(|line| line.contains("metrics are served"))
+        .unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let address = line["address"].as_str().unwrap();
+    let (status, text) = secure(&cluster, address, Some("scraper")).await;
+    assert_eq!(status, 200, "{text}");
+    assert!(text.contains("node_readiness_rules_total 0"), "{text}");
+    let (status, text) = secure(&cluster, address, Some("stranger")).await;
+    assert_eq!(status, 403, "{text}");
+    assert!(text.contains("stranger may not get /metrics"), "{text}");
+    assert_eq!(secure(&cluster, address, None).await.0, 401);
+    // Not in the clear.
+    assert!(Scrape::of(address).await.is_err());
+    host.terminate().await.unwrap();
+}

@@ -21,15 +21,6 @@ pub struct Options {
     #[arg(long, value_name = "NAMESPACE", default_value = "")]
     leader_election_namespace: String,
 
-    /// TLS for the metrics; has no effect without metrics
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
-          default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
-    metrics_secure: bool,
-
-    /// Certificates for the metrics; has no effect without metrics
-    #[arg(long, value_name = "FOLDER", default_value = "")]
-    metrics_cert_dir: String,
-
     /// Requests to the API server in a second; -1: no limit
     #[arg(
         long,
@@ -62,14 +53,10 @@ fn number<T: FromStr>(text: &str) -> Result<T, String> {
 
 impl Options {
     /// Is something asked for that this version does not do?
-    /// `metrics`: are metrics served?
-    pub fn check(self, metrics: bool) -> Result<(), BadInput> {
+    pub fn check(self) -> Result<(), BadInput> {
         let Self {
             leader_elect,
             leader_election_namespace: _,
-            metrics_secure,
-            // Has no effect without TLS.
-            metrics_cert_dir: _,
             kube_api_qps,
             kube_api_burst,
             pprof_bind_address,
@@ -80,11 +67,6 @@ impl Options {
                 leader_elect,
                 "leader-elect",
                 "leader election: leave it out and run one replica",
-            ),
-            (
-                metrics && metrics_secure,
-                "metrics-secure",
-                "TLS for the metrics: give --metrics-secure=false, or --metrics-bind-address=0",
             ),
             // client-go takes every negative number for no limit.
             (

@@ -23,9 +23,9 @@ fn compat_043_every_flag_of_the_go_controller_is_known_with_its_default() {
     assert_eq!(options.health_probe_bind_address, ":8081");
     assert_eq!(options.node_concurrent_reconciles.get(), 1);
     assert_eq!(options.rule_concurrent_reconciles.get(), 1);
-    assert_eq!(options.metrics_bind_address, "0");
-    assert!(!options.enable_node_state_metrics);
-    options.refused.check(false).unwrap();
+    assert!(options.metrics.check().unwrap().is_none());
+    assert!(!options.metrics.enable_node_state_metrics);
+    options.refused.check().unwrap();
 
     let given = parse(
         "--metrics-bind-address=0 --metrics-secure --metrics-cert-dir=d --health-probe-bind-address :9 \
@@ -37,7 +37,7 @@ fn compat_043_every_flag_of_the_go_controller_is_known_with_its_default() {
     );
     assert_eq!(given.kubeconfig, Some("f".into()));
     assert_eq!(given.node_concurrent_reconciles.get(), 10);
-    given.refused.check(false).unwrap();
+    given.refused.check().unwrap();
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn what_is_asked_for_and_not_there_is_refused_by_name() {
         ("--kube-api-burst=30", "--kube-api-burst:"),
         ("--pprof-bind-address=:6060", "--pprof-bind-address:"),
     ] {
-        let BadInput(problems) = parse(flags).refused.check(false).unwrap_err();
+        let BadInput(problems) = parse(flags).refused.check().unwrap_err();
         assert_eq!(problems.len(), 1, "{flags}: {problems:?}");
         assert!(problems[0].starts_with(name), "{flags}: {problems:?}");
     }
@@ -58,20 +58,22 @@ fn what_is_asked_for_and_not_there_is_refused_by_name() {
 
 #[test]
 fn metrics_are_served_without_tls_only_where_that_is_asked_for() {
-    let flags = "--metrics-bind-address=:8443 --metrics-cert-dir=d";
-    let BadInput(problems) = parse(flags).refused.check(true).unwrap_err();
-    assert!(problems[0].starts_with("--metrics-secure:"), "{problems:?}");
+    use controller::MetricsCertificate::{Folder, SelfSigned};
+    let metrics = |flags: &str| parse(flags).metrics.check().unwrap().unwrap();
+    let flags = "--metrics-bind-address=:8443";
+    assert!(matches!(metrics(flags).certificate, Some(SelfSigned)));
+    let given = metrics(&format!("{flags} --metrics-cert-dir=d"));
+    assert!(matches!(given.certificate, Some(Folder(folder)) if folder.ends_with("d")));
     let flags = format!("{flags} --metrics-secure=false --enable-node-state-metrics");
-    let given = parse(&flags);
-    assert!(given.enable_node_state_metrics);
-    given.refused.check(true).unwrap();
+    assert!(metrics(&flags).certificate.is_none());
+    assert!(parse(&flags).metrics.enable_node_state_metrics);
 }
 
 #[test]
 fn the_last_of_two_counts() {
     parse("--leader-elect --leader-elect=false")
         .refused
-        .check(false)
+        .check()
         .unwrap();
     assert_eq!(
         parse("--kubeconfig a --kubeconfig b").kubeconfig,

@@ -72,7 +72,7 @@ fn keep_running(
                     }
                     return started;
                 }
-                ended = host.until_ended() => drop(ended.unwrap()),
+                ended = host.wait_for_end() => drop(ended.unwrap()),
             }
         }
         unreachable!("it is told to stop")
