@@ -23,7 +23,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Options),
+    Run(Box<run::Options>),
     Eval(eval::Options),
     Crd(crd::Options),
     Completions(completions::Options),
@@ -48,7 +48,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let done = match cli.command {
-        Command::Run(options) => run::run(options),
+        Command::Run(options) => run::run(*options),
         Command::Eval(options) => eval::run(options),
         Command::Crd(options) => crd::run(options),
         Command::Completions(options) => completions::run(options),
