@@ -1,5 +1,7 @@
 //! The policy of rules that name none. It decides by the rule's `conditions`, `conditionPolicy`
-//! and `enforcementMode`.
+//! and `enforcementMode`, and by the parameters that its README describes.
+
+mod parameters;
 
 use core::time::Duration;
 
@@ -7,6 +9,8 @@ use guest_sdk::{
     Completion, Decision, Description, Enforcement, Facts, Finding, Matching, Node, Policy,
     Problem, Requirement, Rule, Status,
 };
+
+use parameters::Parameters;
 
 /// The policy.
 #[derive(Debug)]
@@ -16,14 +20,13 @@ guest_sdk::export!(Default);
 
 impl Policy for Default {
     fn describe() -> Description {
-        Description::new("default", env!("CARGO_PKG_VERSION"))
+        Description::new("default", env!("CARGO_PKG_VERSION")).parameters(parameters::SCHEMA)
     }
 
     fn check(rule: &Rule) -> Vec<Problem> {
-        match rule.parameters().as_str() {
-            "" | "{}" => Vec::new(),
-            _ => vec![Problem::new("", "the default policy takes no parameters")],
-        }
+        Parameters::read(&rule.parameters())
+            .err()
+            .unwrap_or_default()
     }
 
     fn evaluate(facts: &Facts) -> Result<Decision, String> {
@@ -32,7 +35,12 @@ impl Policy for Default {
             // An empty list must not open a gate.
             return Err("the rule has no conditions".into());
         }
-        let (satisfied, findings) = look(&facts.node, &requirements, facts.rule.matching());
+        let parameters = Parameters::read(&facts.rule.parameters()).map_err(first)?;
+        let look = Look {
+            node: &facts.node,
+            parameters,
+        };
+        let (satisfied, findings) = look.at(&requirements, facts.rule.matching());
         let decision = match facts.rule.enforcement() {
             Enforcement::Continuous if satisfied => Decision::absent("ConditionsMet"),
             Enforcement::Continuous => Decision::present("ConditionsNotMet"),
@@ -50,26 +58,66 @@ impl Policy for Default {
     }
 }
 
-/// Are as many requirements met as the rule wants? Looks no further than it has to.
-fn look(node: &Node, requirements: &[Requirement], matching: Matching) -> (bool, Vec<Finding>) {
-    let decisive = matches!(matching, Matching::AnyOf);
-    let mut findings = Vec::with_capacity(requirements.len());
-    for (index, requirement) in requirements.iter().enumerate() {
-        let met = is_met(node, requirement);
-        findings.push(Finding::requirement(index, met));
-        if met == decisive {
-            return (decisive, findings);
-        }
+/// A host asks `check` first, so that nobody should see this.
+fn first(problems: Vec<Problem>) -> String {
+    let mut sentence = String::from("parameters");
+    if let Some(problem) = problems.first() {
+        sentence.push_str(&problem.path);
+        sentence.push_str(": ");
+        sentence.push_str(&problem.message);
     }
-    (!decisive, findings)
+    sentence
 }
 
-fn is_met(node: &Node, requirement: &Requirement) -> bool {
-    let name = &requirement.condition;
-    if node.condition_is(name, requirement.required, Duration::ZERO) {
-        return true;
+/// The node, as the parameters want it seen.
+struct Look<'a> {
+    node: &'a Node,
+    parameters: Parameters,
+}
+
+impl Look<'_> {
+    /// Are as many requirements met as the rule wants? Looks no further than it has to.
+    fn at(&self, requirements: &[Requirement], matching: Matching) -> (bool, Vec<Finding>) {
+        let decisive = matches!(matching, Matching::AnyOf);
+        let mut findings = Vec::with_capacity(requirements.len());
+        for (index, requirement) in requirements.iter().enumerate() {
+            let met = self.is_met(requirement);
+            findings.push(Finding::requirement(index, met));
+            if met == decisive {
+                return (decisive, findings);
+            }
+        }
+        (!decisive, findings)
     }
-    // Whether the node shows the condition at all matters only where its absence would do.
-    requirement.fallback.unwrap_or(Status::Unknown) == requirement.required
-        && !node.has_condition(name)
+
+    fn is_met(&self, requirement: &Requirement) -> bool {
+        let (name, required) = (&requirement.condition, requirement.required);
+        let min_ready_time = self.parameters.min_ready_time;
+        let at_least = Duration::from_millis(min_ready_time);
+        if self.node.condition_is(name, required, at_least) {
+            // Unknown is what it stays, however old it is.
+            return required == Status::Unknown || self.is_fresh(name, 0);
+        }
+        // Whether the node shows the condition at all matters only where its absence, or its age,
+        // would do.
+        let absence_will_do = requirement.fallback.unwrap_or(Status::Unknown) == required;
+        let age_will_do =
+            required == Status::Unknown && self.parameters.max_heartbeat_age.is_some();
+        if !absence_will_do && !age_will_do {
+            return false;
+        }
+        if !self.node.has_condition(name) {
+            return absence_will_do;
+        }
+        age_will_do && !self.is_fresh(name, min_ready_time)
+    }
+
+    /// Is its last heartbeat young enough? Milliseconds are added to what is enough.
+    fn is_fresh(&self, name: &str, longer: u64) -> bool {
+        let age = self.parameters.max_heartbeat_age;
+        age.is_none_or(|age| {
+            let at_most = Duration::from_millis(age.saturating_add(longer));
+            self.node.heartbeat_within(name, at_most)
+        })
+    }
 }

@@ -192,13 +192,3 @@ fn an_empty_list_never_opens_a_gate() {
         assert_eq!(answer, Err("the rule has no conditions".into()));
     }
 }
-
-#[test]
-fn takes_no_parameters() {
-    let problems = |json| Default::check(&Fake::new().parameters(json).facts().rule);
-    assert_eq!(problems(""), []);
-    assert_eq!(problems("{}"), []);
-    let refused = problems(r#"{"heartbeat": 5}"#);
-    assert_eq!(refused.len(), 1);
-    assert_eq!(refused[0].path, "");
-}

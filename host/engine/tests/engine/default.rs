@@ -17,7 +17,11 @@ fn it_was_compiled_when_the_host_was_built() {
     let policy = ENGINE.default_policy().unwrap();
     assert!(policy.is_precompiled());
     assert_eq!(policy.name(), "default");
-    assert_eq!(policy.parameters(), "");
+    let schema: serde_json::Value = serde_json::from_str(policy.parameters()).unwrap();
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
 }
 
 #[test]
@@ -43,7 +47,10 @@ fn it_is_small_and_imports_nothing_but_questions() {
         found,
         [
             imports("bootstrap", &["completed"]),
-            imports("node", &["condition-is", "has-condition"]),
+            imports(
+                "node",
+                &["condition-is", "has-condition", "heartbeat-within"]
+            ),
             imports(
                 "rule",
                 &["match-policy", "mode", "parameters", "requirements"]
@@ -63,12 +70,21 @@ fn a_rule_without_conditions_opens_no_gate() {
 }
 
 #[test]
-fn it_takes_no_parameters() {
+fn what_is_wrong_with_parameters_is_told_with_its_place() {
     let policy = ENGINE.default_policy().unwrap();
     let mut rule = rule("any");
-    assert_eq!(policy.check(&Arc::new(rule.clone())), Ok(vec![]));
-    rule.parameters = r#"{"a":1}"#.into();
-    assert_eq!(policy.check(&Arc::new(rule)).unwrap().len(), 1);
+    for good in [
+        "",
+        "{}",
+        r#"{"maxHeartbeatAge":"10m","minReadyTime":"30s"}"#,
+    ] {
+        rule.parameters = good.into();
+        assert_eq!(policy.check(&Arc::new(rule.clone())), Ok(vec![]), "{good}");
+    }
+    rule.parameters = r#"{"a":1,"minReadyTime":"soon"}"#.into();
+    let problems = policy.check(&Arc::new(rule)).unwrap();
+    let paths: Vec<_> = problems.iter().map(|problem| &problem.path).collect();
+    assert_eq!(paths, ["/a", "/minReadyTime"]);
 }
 
 /// Every rule with these two requirements, on every node: the component decides and asks as the
