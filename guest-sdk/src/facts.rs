@@ -145,8 +145,8 @@ impl Rule {
         self.0.enforcement()
     }
 
-    /// `spec.policy.parameters` as JSON; empty if there are none. Valid against the schema of the
-    /// policy's [`Description`](crate::Description).
+    /// `spec.policy.parameters` as JSON; empty if there are none. In an evaluation, those that
+    /// [`Policy::check`](crate::Policy::check) has found nothing wrong with.
     pub fn parameters(&self) -> String {
         self.0.parameters()
     }
@@ -156,6 +156,12 @@ impl Bootstrap {
     /// Was the bootstrap completed? Recorded on the node: gone with the node, kept over restarts.
     pub fn completed(&self) -> Completion {
         self.0.completed()
+    }
+
+    /// Has this condition had a heartbeat since the node's reboot? No reboot was seen: is there a
+    /// heartbeat? Absent, or without a heartbeat: `false`.
+    pub fn reported_this_boot(&self, condition: &str) -> bool {
+        self.0.reported_this_boot(condition)
     }
 }
 

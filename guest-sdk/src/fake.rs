@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::{Completion, Effect, Enforcement, Facts, Matching, Requirement, Status};
@@ -24,6 +24,7 @@ pub struct Fake {
     node: String,
     conditions: BTreeMap<String, Condition>,
     heartbeats: BTreeMap<String, Duration>,
+    before_reboot: BTreeSet<String>,
     reasons: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
@@ -100,6 +101,13 @@ impl Fake {
     pub fn heartbeat(mut self, name: &str, age: Duration) -> Self {
         self.heartbeats.insert(name.into(), age);
         self
+    }
+
+    /// The last heartbeat of this condition is of the boot before the one that the node reports now.
+    #[must_use]
+    pub fn heartbeat_before_reboot(mut self, name: &str, age: Duration) -> Self {
+        self.before_reboot.insert(name.into());
+        self.heartbeat(name, age)
     }
 
     /// The reason of this condition.
@@ -343,6 +351,13 @@ impl Source {
     pub(crate) fn completed(&self) -> Completion {
         self.record("completed".into());
         self.0.completed.unwrap_or(Completion::None)
+    }
+
+    pub(crate) fn reported_this_boot(&self, condition: &str) -> bool {
+        self.record(format!("reported-this-boot({condition})"));
+        self.0.conditions.contains_key(condition)
+            && self.0.heartbeats.contains_key(condition)
+            && !self.0.before_reboot.contains(condition)
     }
 
     pub(crate) fn reached(&self, at: u64) -> bool {

@@ -129,6 +129,10 @@ impl Source {
         }
     }
 
+    pub(crate) fn reported_this_boot(&self, condition: &str) -> bool {
+        bootstrap::reported_this_boot(condition)
+    }
+
     pub(crate) fn reached(&self, at: u64) -> bool {
         time::reached(at)
     }
@@ -180,6 +184,7 @@ pub fn evaluate<P: Policy>() -> Result<types::Decision, String> {
             TaintAction::Keep => types::TaintAction::Keep,
         },
         complete_bootstrap: decision.complete_bootstrap,
+        per_boot: decision.per_boot,
         reason: decision.reason,
         message: decision.message,
         findings: decision

@@ -117,8 +117,8 @@ pub trait Policy {
     /// Who it is. Constant: there is nothing to ask here.
     fn describe() -> Description;
 
-    /// What is wrong with this rule beyond the schema of its parameters; empty: nothing. Called
-    /// when a rule is admitted.
+    /// What is wrong with this rule, above all with its parameters; empty: nothing. Called before
+    /// the rule is evaluated for the first time; where something is wrong it changes no node.
     fn check(_rule: &Rule) -> Vec<Problem> {
         Vec::new()
     }

@@ -119,6 +119,8 @@ pub struct Decision {
     pub taint: TaintAction,
     /// Record that the bootstrap is complete. Only with [`TaintAction::Absent`].
     pub complete_bootstrap: bool,
+    /// The bootstrap is to be completed once in each boot.
+    pub per_boot: bool,
     /// CamelCase word for machines, 1 to 64 characters of `[A-Za-z0-9]`, starting with a capital,
     /// from a small fixed set.
     pub reason: String,
@@ -148,6 +150,7 @@ impl Decision {
         Self {
             taint,
             complete_bootstrap: false,
+            per_boot: false,
             reason,
             message: String::new(),
             findings: Vec::new(),
@@ -159,6 +162,14 @@ impl Decision {
     #[must_use]
     pub fn complete_bootstrap(mut self) -> Self {
         self.complete_bootstrap = true;
+        self
+    }
+
+    /// The bootstrap is to be completed once in each boot: the host keeps the node's boot with the
+    /// completion. Say so in each decision, also where nothing is completed.
+    #[must_use]
+    pub fn per_boot(mut self) -> Self {
+        self.per_boot = true;
         self
     }
 
@@ -212,7 +223,8 @@ pub struct Description {
     pub name: String,
     /// The policy's own version, semver.
     pub version: String,
-    /// JSON Schema 2020-12 of the parameters; empty if it takes none.
+    /// JSON Schema 2020-12 of the parameters; empty if it takes none. For people and their tools:
+    /// [`Policy::check`](crate::Policy::check) decides.
     pub parameters: String,
     /// For the labels and annotations that it asks for.
     pub domains: Vec<Domain>,

@@ -211,6 +211,7 @@ fn ask(node: &Arc<Node>, active: &ActiveRule, replaced: Option<&Rule>, now: Time
         node: Arc::clone(node),
         taint: rule.taint.clone(),
         completion: bootstrap::completion_with(node, rule, replaced),
+        rebooted: bootstrap::rebooted(node, rule, replaced, now),
         now,
     };
     active.policy.evaluate(rule, Box::new(answers))

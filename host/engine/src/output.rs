@@ -33,6 +33,7 @@ pub(crate) fn decision(
     let types::Decision {
         taint,
         complete_bootstrap,
+        per_boot,
         reason,
         message,
         findings,
@@ -87,6 +88,7 @@ pub(crate) fn decision(
     Ok(Decision {
         taint,
         complete_bootstrap,
+        per_boot,
         reason,
         message: printable(message),
         findings: checked,

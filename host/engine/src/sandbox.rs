@@ -145,7 +145,8 @@ fn bytes(question: &Question) -> usize {
         | Question::ConditionIs { condition, .. }
         | Question::HeartbeatWithin { condition, .. }
         | Question::Condition { condition }
-        | Question::ConditionReason { condition } => condition.len(),
+        | Question::ConditionReason { condition }
+        | Question::ReportedThisBoot { condition } => condition.len(),
         Question::HasTaint { key, .. } | Question::Label { key } | Question::Annotation { key } => {
             key.len()
         }
@@ -174,6 +175,7 @@ fn name(question: &Question) -> &'static str {
         Question::Annotation { .. } => "node.annotation",
         Question::Name => "node.name",
         Question::Completed => "bootstrap.completed",
+        Question::ReportedThisBoot { .. } => "bootstrap.reported-this-boot",
         Question::Reached { .. } => "time.reached",
     }
 }
@@ -282,6 +284,10 @@ impl bootstrap::Host for Sandbox {
     fn completed(&mut self) -> Result<types::Completion> {
         let completion = self.completion(Question::Completed)?;
         Ok(completion.into())
+    }
+
+    fn reported_this_boot(&mut self, condition: String) -> Result<bool> {
+        self.yes(Question::ReportedThisBoot { condition })
     }
 }
 

@@ -1,8 +1,13 @@
 //! The sentence that says why.
 
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
 use crate::break_glass::ANNOTATION;
-use crate::facts::Node;
+use crate::facts::{Condition, Node, Observed};
 use crate::plan::{Candidate, State};
+use crate::question::{Answer, Question, Read};
 use crate::rule::{Matching, Rule, Status};
 use crate::verdict::{Decision, Subject};
 
@@ -37,11 +42,14 @@ pub(crate) fn explain(node: &Node, candidate: &Candidate<'_>, state: &State) -> 
         ),
         State::Failed(failure) => say(failure.kind, failure.message.clone()),
         State::Decides | State::Completed | State::DryRun { .. } => {
-            let Some(Ok(decision)) = candidate.verdict.map(|verdict| &verdict.result) else {
+            let Some(verdict) = candidate.verdict else {
+                return Default::default();
+            };
+            let Ok(decision) = &verdict.result else {
                 return Default::default();
             };
             let message = if decision.message.is_empty() {
-                describe(node, rule, decision)
+                describe(node, rule, decision, &verdict.reads)
             } else {
                 decision.message.clone()
             };
@@ -51,7 +59,7 @@ pub(crate) fn explain(node: &Node, candidate: &Candidate<'_>, state: &State) -> 
 }
 
 /// What a decision was made of, where the policy left that to the host.
-fn describe(node: &Node, rule: &Rule, decision: &Decision) -> String {
+fn describe(node: &Node, rule: &Rule, decision: &Decision, reads: &[Read]) -> String {
     let satisfied = match rule.matching {
         Matching::AllOf => decision.findings.iter().all(|finding| finding.met),
         Matching::AnyOf => decision.findings.iter().any(|finding| finding.met),
@@ -62,7 +70,7 @@ fn describe(node: &Node, rule: &Rule, decision: &Decision) -> String {
         .filter(|finding| finding.met == satisfied);
     let told: Vec<_> = told
         .map(|finding| match &finding.subject {
-            Subject::Requirement(index) => requirement(node, rule, *index),
+            Subject::Requirement(index) => requirement(node, rule, *index, reads),
             Subject::Other(words) => {
                 format!("{words} is {}", if finding.met { "met" } else { "not met" })
             }
@@ -71,15 +79,16 @@ fn describe(node: &Node, rule: &Rule, decision: &Decision) -> String {
     told.join("; ")
 }
 
-fn requirement(node: &Node, rule: &Rule, index: usize) -> String {
+fn requirement(node: &Node, rule: &Rule, index: usize, reads: &[Read]) -> String {
     let Some(requirement) = rule.requirements.get(index) else {
         return format!("requirement {index}");
     };
     let (name, required) = (&requirement.condition, requirement.required);
     match (node.condition(name), requirement.fallback) {
         (Some(condition), _) => format!(
-            "{name} is {}, required {required}",
-            condition.status.shown()
+            "{name} is {}{}, required {required}",
+            condition.status.shown(),
+            shortcoming(condition, required, reads)
         ),
         (None, Some(fallback)) => {
             format!("{name} is absent and counts as {fallback}, required {required}")
@@ -89,4 +98,41 @@ fn requirement(node: &Node, rule: &Rule, index: usize) -> String {
             Status::Unknown
         ),
     }
+}
+
+/// What the policy found wanting about a condition, beyond its status.
+fn shortcoming(condition: &Condition, required: Status, reads: &[Read]) -> String {
+    let denied = reads
+        .iter()
+        .filter(|read| read.answer == Answer::Bool(false));
+    let told = denied.filter_map(|read| match &read.question {
+        Question::ConditionIs {
+            condition: name,
+            status,
+            at_least,
+        } if *name == condition.name
+            && *status == required
+            && condition.status == Observed::Known(required) =>
+        {
+            Some(format!(" for less than {}", span(*at_least)))
+        }
+        Question::HeartbeatWithin {
+            condition: name,
+            at_most,
+        } if *name == condition.name => Some(format!(
+            " without a heartbeat in the last {}",
+            span(*at_most)
+        )),
+        Question::ReportedThisBoot { condition: name } if *name == condition.name => {
+            Some(" without a heartbeat since the node's reboot".to_owned())
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+/// Such as `1h 30m`.
+fn span(duration: Duration) -> String {
+    SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{duration:?}"), |span| format!("{span:#}"))
 }

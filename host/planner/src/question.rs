@@ -63,6 +63,9 @@ pub enum Question {
     },
     Name,
     Completed,
+    ReportedThisBoot {
+        condition: String,
+    },
     Reached {
         at: Timestamp,
     },
@@ -123,6 +126,8 @@ pub struct NodeAnswers {
     pub taint: TaintId,
     /// What the node says about the rule's bootstrap.
     pub completion: Completion,
+    /// Heartbeats up to then are of the boot before; none: no reboot was seen.
+    pub rebooted: Option<Timestamp>,
     /// The time that counts as now.
     pub now: Timestamp,
 }
@@ -168,6 +173,11 @@ impl Answers for NodeAnswers {
             }
             Question::Name => (Answer::Text(Some(node.name.clone())), None),
             Question::Completed => (Answer::Completion(self.completion), None),
+            Question::ReportedThisBoot { condition } => {
+                let heartbeat = node.condition(condition).and_then(|found| found.heartbeat);
+                // No heartbeat is before any.
+                yes(heartbeat > self.rebooted)
+            }
             Question::Reached { at } => {
                 let reached = *at <= self.now;
                 (Answer::Bool(reached), (!reached).then_some(*at))

@@ -13,6 +13,8 @@ pub struct Decision {
     pub taint: TaintAction,
     /// Record that the bootstrap is complete. Only with [`TaintAction::Absent`].
     pub complete_bootstrap: bool,
+    /// The bootstrap is to be completed once in each boot.
+    pub per_boot: bool,
     /// CamelCase word, 1 to 64 characters.
     pub reason: String,
     /// Sentence, at most 1 KiB; empty: to be written from the findings.

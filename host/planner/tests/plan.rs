@@ -3,13 +3,14 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use common::*;
 use planner::bootstrap;
 use planner::facts::Node;
 use planner::ownership;
 use planner::plan::{Action, State};
-use planner::question::Completion;
+use planner::question::{Answer, Completion, Question, Read};
 use planner::rule::{Effect, Enforcement, Rule, TaintId, TaintPrefixes};
 use planner::status::{condition_results, lacks_condition};
 use planner::verdict::TaintAction::{Absent, Keep, Present};
@@ -590,4 +591,49 @@ fn the_message_says_what_was_seen_and_what_was_required() {
     };
     let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Present, false))]);
     assert_eq!(plan.outcomes[0].message, "Agent is False, required True");
+}
+
+#[test]
+fn the_message_says_what_time_is_wanting() {
+    let read = |question, answer| Read {
+        question,
+        answer: Answer::Bool(answer),
+        until: None,
+    };
+    let condition_is = |seconds| Question::ConditionIs {
+        condition: "Agent".into(),
+        status: planner::rule::Status::True,
+        at_least: Duration::from_secs(seconds),
+    };
+    let heartbeat = Question::HeartbeatWithin {
+        condition: "Agent".into(),
+        at_most: Duration::from_secs(90),
+    };
+    let boot = Question::ReportedThisBoot {
+        condition: "Agent".into(),
+    };
+    for (reads, expected) in [
+        (vec![], "Agent is True, required True"),
+        (
+            vec![read(condition_is(30), false)],
+            "Agent is True for less than 30s, required True",
+        ),
+        (
+            vec![read(condition_is(30), true), read(heartbeat, false)],
+            "Agent is True without a heartbeat in the last 1m 30s, required True",
+        ),
+        (
+            vec![read(boot, false)],
+            "Agent is True without a heartbeat since the node's reboot, required True",
+        ),
+    ] {
+        let node = Node {
+            conditions: vec![condition("Agent", "True")],
+            ..node()
+        };
+        let mut verdict = verdict(Present, false);
+        verdict.reads = reads;
+        let plan = plan_for(&node, &[Case::new(rule("a"), verdict)]);
+        assert_eq!(plan.outcomes[0].message, expected);
+    }
 }

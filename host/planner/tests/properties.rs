@@ -5,6 +5,7 @@ mod common;
 use common::*;
 use planner::facts::{Node, Taint};
 use planner::plan::Plan;
+use planner::question::Completion;
 use planner::rule::{Effect, Enforcement, Rule, TaintId, TaintPrefixes};
 use planner::verdict::{TaintAction, Verdict};
 use planner::{bootstrap, break_glass, ownership};
@@ -65,6 +66,10 @@ fn verdicts() -> impl Strategy<Value = Verdict> {
         3 => Just(verdict(TaintAction::Absent, false)),
         3 => Just(verdict(TaintAction::Absent, true)),
         1 => Just(verdict(TaintAction::Keep, false)),
+        1 => Just(verdict_per_boot(TaintAction::Present, false)),
+        2 => Just(verdict_per_boot(TaintAction::Absent, false)),
+        2 => Just(verdict_per_boot(TaintAction::Absent, true)),
+        1 => Just(verdict_per_boot(TaintAction::Keep, false)),
     ]
 }
 
@@ -75,9 +80,20 @@ fn nodes() -> impl Strategy<Value = Node> {
     let ours = proptest::collection::btree_set((key, 0..2usize), 0..4);
     let completed = proptest::collection::btree_set(0..5usize, 0..3);
     let excused = proptest::option::of((0..5usize, 0..100i64));
-    let all = (ours, completed, rules(), any::<bool>(), excused);
-    all.prop_map(|(ours, completed, earlier, foreign, excused)| {
-        let mut node = node();
+    let boots = prop_oneof![
+        Just(("", "")),
+        Just(("a", "a")),
+        Just(("a", "b")),
+        Just(("a", ""))
+    ];
+    let all = (ours, completed, rules(), any::<bool>(), excused, boots);
+    all.prop_map(|(ours, completed, earlier, foreign, excused, boots)| {
+        let (boot, next_boot) = boots;
+        let mut node = Node {
+            boot_id: boot.into(),
+            conditions: vec![condition("Ready", "True")],
+            ..node()
+        };
         if let Some((index, until)) = excused {
             let value = format!("rule-{index}={}", at(until));
             node.annotations
@@ -113,7 +129,10 @@ fn nodes() -> impl Strategy<Value = Node> {
             node.annotations.insert(key, value);
         }
         let plan = plan_for(&node, &earlier);
-        apply(&node, &plan.changes)
+        Node {
+            boot_id: next_boot.into(),
+            ..apply(&node, &plan.changes)
+        }
     })
 }
 
@@ -175,10 +194,13 @@ fn again(node: &Node, cases: Vec<Case>) -> Vec<Case> {
         let replaced = rules
             .iter()
             .find(|other| case.rule.replaces.as_ref() == Some(&other.name));
-        let completed = bootstrap::completion_with(node, &case.rule, replaced)
-            != planner::question::Completion::None;
+        let completion = bootstrap::completion_with(node, &case.rule, replaced);
         if let Some(Ok(decision)) = case.verdict.as_mut().map(|verdict| verdict.result.as_mut()) {
-            decision.complete_bootstrap &= !completed;
+            decision.complete_bootstrap &= match completion {
+                Completion::None => true,
+                Completion::EarlierBoot => decision.per_boot,
+                Completion::ThisBoot => false,
+            };
         }
         // The status of a rule follows the node.
         case.seen_present &= node.has_taint(&case.rule.taint);

@@ -6,8 +6,8 @@ mod parameters;
 use core::time::Duration;
 
 use guest_sdk::{
-    Completion, Decision, Description, Enforcement, Facts, Finding, Matching, Node, Policy,
-    Problem, Requirement, Rule, Status,
+    Completion, Decision, Description, Enforcement, Facts, Finding, Matching, Policy, Problem,
+    Requirement, Rule, Status,
 };
 
 use parameters::Parameters;
@@ -24,9 +24,18 @@ impl Policy for Default {
     }
 
     fn check(rule: &Rule) -> Vec<Problem> {
-        Parameters::read(&rule.parameters())
-            .err()
-            .unwrap_or_default()
+        match Parameters::read(&rule.parameters()) {
+            Err(problems) => problems,
+            Ok(parameters)
+                if parameters.rearm_on_reboot && rule.enforcement() == Enforcement::Continuous =>
+            {
+                vec![Problem::new(
+                    "/rearmOnReboot",
+                    "only a bootstrap-only rule can be armed again: a continuous one always is",
+                )]
+            }
+            Ok(_) => Vec::new(),
+        }
     }
 
     fn evaluate(facts: &Facts) -> Result<Decision, String> {
@@ -36,16 +45,22 @@ impl Policy for Default {
             return Err("the rule has no conditions".into());
         }
         let parameters = Parameters::read(&facts.rule.parameters()).map_err(first)?;
+        let enforcement = facts.rule.enforcement();
+        let rearm = parameters.rearm_on_reboot && enforcement == Enforcement::BootstrapOnly;
+        // Asked first only where it matters for what is asked then.
+        let in_this_boot = rearm.then(|| facts.bootstrap.completed() == Completion::ThisBoot);
         let look = Look {
-            node: &facts.node,
+            facts,
             parameters,
+            only_this_boot: in_this_boot == Some(false),
         };
         let (satisfied, findings) = look.at(&requirements, facts.rule.matching());
-        let decision = match facts.rule.enforcement() {
+        let mut decision = match enforcement {
             Enforcement::Continuous if satisfied => Decision::absent("ConditionsMet"),
             Enforcement::Continuous => Decision::present("ConditionsNotMet"),
             Enforcement::BootstrapOnly => {
-                let completed = facts.bootstrap.completed() != Completion::None;
+                let completed =
+                    in_this_boot.unwrap_or_else(|| facts.bootstrap.completed() != Completion::None);
                 match (satisfied, completed) {
                     (true, false) => Decision::absent("BootstrapCompleted").complete_bootstrap(),
                     (true, true) => Decision::absent("ConditionsMet"),
@@ -54,6 +69,7 @@ impl Policy for Default {
                 }
             }
         };
+        decision.per_boot = rearm;
         Ok(decision.findings(findings))
     }
 }
@@ -71,8 +87,10 @@ fn first(problems: Vec<Problem>) -> String {
 
 /// The node, as the parameters want it seen.
 struct Look<'a> {
-    node: &'a Node,
+    facts: &'a Facts,
     parameters: Parameters,
+    /// A condition that was not reported since the node's reboot is not met.
+    only_this_boot: bool,
 }
 
 impl Look<'_> {
@@ -94,9 +112,10 @@ impl Look<'_> {
         let (name, required) = (&requirement.condition, requirement.required);
         let min_ready_time = self.parameters.min_ready_time;
         let at_least = Duration::from_millis(min_ready_time);
-        if self.node.condition_is(name, required, at_least) {
+        if self.facts.node.condition_is(name, required, at_least) {
             // Unknown is what it stays, however old it is.
-            return required == Status::Unknown || self.is_fresh(name, 0);
+            let lives = required == Status::Unknown || self.is_fresh(name, 0);
+            return lives && self.is_of_this_boot(name);
         }
         // Whether the node shows the condition at all matters only where its absence, or its age,
         // would do.
@@ -106,10 +125,10 @@ impl Look<'_> {
         if !absence_will_do && !age_will_do {
             return false;
         }
-        if !self.node.has_condition(name) {
+        if !self.facts.node.has_condition(name) {
             return absence_will_do;
         }
-        age_will_do && !self.is_fresh(name, min_ready_time)
+        age_will_do && !self.is_fresh(name, min_ready_time) && self.is_of_this_boot(name)
     }
 
     /// Is its last heartbeat young enough? Milliseconds are added to what is enough.
@@ -117,7 +136,11 @@ impl Look<'_> {
         let age = self.parameters.max_heartbeat_age;
         age.is_none_or(|age| {
             let at_most = Duration::from_millis(age.saturating_add(longer));
-            self.node.heartbeat_within(name, at_most)
+            self.facts.node.heartbeat_within(name, at_most)
         })
+    }
+
+    fn is_of_this_boot(&self, name: &str) -> bool {
+        !self.only_this_boot || self.facts.bootstrap.reported_this_boot(name)
     }
 }

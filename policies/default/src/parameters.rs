@@ -20,6 +20,8 @@ pub(crate) struct Parameters {
     pub(crate) max_heartbeat_age: Option<u64>,
     /// A condition is met once it has had its required status for so long.
     pub(crate) min_ready_time: u64,
+    /// A node has to become ready again after each reboot.
+    pub(crate) rearm_on_reboot: bool,
 }
 
 impl Parameters {
@@ -55,10 +57,14 @@ impl Parameters {
                 age => self.max_heartbeat_age = Some(age),
             },
             "minReadyTime" => self.min_ready_time = duration(value)?,
+            "rearmOnReboot" => match value {
+                Value::Bool(rearm) => self.rearm_on_reboot = rearm,
+                _ => return Err("must be true or false, without quotes"),
+            },
             _ => {
                 return Err(
-                    "the default policy has no such parameter; it has maxHeartbeatAge and \
-                     minReadyTime",
+                    "the default policy has no such parameter; it has maxHeartbeatAge, \
+                     minReadyTime and rearmOnReboot",
                 );
             }
         }
@@ -131,6 +137,8 @@ fn pointer(name: &str) -> String {
 enum Value<'a> {
     /// A string, its escapes as written: no valid parameter needs one.
     Text(&'a str),
+    /// `true` or `false`
+    Bool(bool),
     /// Anything else.
     Other,
 }
@@ -203,6 +211,12 @@ impl<'a> Reader<'a> {
         if let Some(text) = self.text() {
             return Some(Value::Text(text));
         }
+        if self.eat("true") {
+            return Some(Value::Bool(true));
+        }
+        if self.eat("false") {
+            return Some(Value::Bool(false));
+        }
         // Up to the comma or the brace behind it.
         let mut depth = 0;
         loop {
@@ -272,10 +286,11 @@ mod tests {
         let expected = Parameters {
             max_heartbeat_age: Some(600_000),
             min_ready_time: 30_000,
+            rearm_on_reboot: true,
         };
         for json in [
-            r#"{"maxHeartbeatAge":"10m","minReadyTime":"30s"}"#,
-            "\n{ \"minReadyTime\" :\t\"30s\" ,\r\n \"maxHeartbeatAge\": \"10m\" }\n",
+            r#"{"maxHeartbeatAge":"10m","minReadyTime":"30s","rearmOnReboot":true}"#,
+            "\n{ \"rearmOnReboot\": true, \"minReadyTime\" :\t\"30s\" ,\r\n \"maxHeartbeatAge\": \"10m\" }\n",
         ] {
             assert_eq!(Parameters::read(json), Ok(expected), "{json}");
         }
@@ -286,11 +301,17 @@ mod tests {
 
     #[test]
     fn every_problem_has_its_place() {
-        let json =
-            r#"{"a/b~c":{"x":["}",{"y":"\"}"}]},"minReadyTime":30,"maxHeartbeatAge":"soon"}"#;
+        let json = r#"{"a/b~c":{"x":["}",{"y":"\"}"}]},"minReadyTime":30,"maxHeartbeatAge":"soon","rearmOnReboot":"true"}"#;
         let found = problems(json);
         let paths: Vec<_> = found.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(paths, ["/a~1b~0c", "/minReadyTime", "/maxHeartbeatAge"]);
+        let expected = [
+            "/a~1b~0c",
+            "/minReadyTime",
+            "/maxHeartbeatAge",
+            "/rearmOnReboot",
+        ];
+        assert_eq!(paths, expected);
+        assert!(found[3].1.contains("true or false"), "{}", found[3].1);
         assert!(found[0].1.contains("no such parameter"), "{}", found[0].1);
         assert!(found[1].1.contains("a string"), "{}", found[1].1);
         assert!(found[2].1.contains("such as 30s"), "{}", found[2].1);

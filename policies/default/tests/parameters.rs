@@ -5,12 +5,18 @@ use core::time::Duration;
 
 use default_policy::Default;
 use guest_sdk::fake::Fake;
-use guest_sdk::{Policy, Status, TaintAction};
+use guest_sdk::{Completion, Decision, Policy, Status, TaintAction};
 
 const ALL: [Status; 3] = [Status::True, Status::False, Status::Unknown];
 const AGE: &str = r#"{"maxHeartbeatAge":"5m"}"#;
 const TIME: &str = r#"{"minReadyTime":"30s"}"#;
 const BOTH: &str = r#"{"maxHeartbeatAge":"5m","minReadyTime":"30s"}"#;
+
+const REARM: &str = r#"{"rearmOnReboot":true}"#;
+
+fn decide(fake: &Fake) -> Decision {
+    Default::evaluate(&fake.facts()).expect("a decision")
+}
 
 fn satisfied(fake: &Fake) -> bool {
     Default::evaluate(&fake.facts()).expect("a decision").taint == TaintAction::Absent
@@ -161,4 +167,72 @@ fn parameters_that_were_not_checked_stop_the_decision() {
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].path, "/minReadyTime");
     assert_eq!(Default::check(&rule.parameters("{}").facts().rule), []);
+}
+
+#[test]
+fn compat_j_after_a_reboot_only_what_was_reported_since_counts() {
+    for required in ALL {
+        let rule = Fake::new().bootstrap_only().requires("A", required);
+        let rule = rule.parameters(REARM).completed(Completion::EarlierBoot);
+        let shown = rule.condition("A", required);
+        let yesterday = shown.clone().heartbeat_before_reboot("A", secs(9));
+        for held in [yesterday, shown.clone()] {
+            let decision = decide(&held);
+            assert_eq!(
+                (decision.taint, decision.per_boot),
+                (TaintAction::Present, true)
+            );
+        }
+        let decision = decide(&shown.heartbeat("A", secs(1)));
+        assert_eq!(decision.reason, "BootstrapCompleted");
+        assert!(decision.complete_bootstrap && decision.per_boot);
+    }
+}
+
+#[test]
+fn compat_j_what_was_completed_in_this_boot_stays_so() {
+    let rule = Fake::new().bootstrap_only().requires("A", Status::True);
+    let rule = rule.parameters(REARM).completed(Completion::ThisBoot);
+    let regressed = decide(&rule);
+    assert_eq!(regressed.reason, "BootstrapAlreadyCompleted");
+    let ready = rule.condition("A", Status::True);
+    assert_eq!(decide(&ready).reason, "ConditionsMet");
+    assert_eq!(ready.asked(), ["completed", "condition-is(A, True)"]);
+    // The host stamps a completion that has no boot yet.
+    assert!(regressed.per_boot && decide(&ready).per_boot);
+}
+
+#[test]
+fn compat_j_the_first_bootstrap_wants_a_heartbeat_too() {
+    let rule = Fake::new().bootstrap_only().requires("A", Status::True);
+    let rule = rule.parameters(REARM).condition("A", Status::True);
+    assert!(
+        !satisfied(&rule),
+        "what has none would never open after a reboot"
+    );
+    let ready = rule.heartbeat("A", secs(999));
+    assert!(decide(&ready).complete_bootstrap);
+    assert_eq!(
+        ready.asked(),
+        [
+            "completed",
+            "condition-is(A, True)",
+            "reported-this-boot(A)"
+        ]
+    );
+}
+
+#[test]
+fn a_continuous_rule_has_nothing_to_arm_again() {
+    let rule = Fake::new().requires("A", Status::True).parameters(REARM);
+    let problems = Default::check(&rule.facts().rule);
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].path, "/rearmOnReboot");
+    assert!(!decide(&rule).per_boot);
+    let off = rule.parameters(r#"{"rearmOnReboot":false}"#);
+    assert_eq!(Default::check(&off.facts().rule), []);
+    assert_eq!(
+        Default::check(&off.bootstrap_only().parameters(REARM).facts().rule),
+        []
+    );
 }

@@ -48,6 +48,7 @@ pub(crate) fn facts() -> NodeAnswers {
         node: Arc::new(node()),
         taint: taint(),
         completion: Completion::None,
+        rebooted: None,
         now: Timestamp::UNIX_EPOCH,
     }
 }

@@ -74,6 +74,7 @@ fn decide(rule: &Rule, record: &mut Record) -> Result<Decision, Failure> {
     Ok(Decision {
         taint,
         complete_bootstrap: false,
+        per_boot: false,
         reason: reason.into(),
         message: String::new(),
         findings,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use default_policy::Default as Native;
 use guest_sdk::fake::Fake;
 use guest_sdk::{Policy as _, Subject as NativeSubject};
-use planner::facts::Node;
+use planner::facts::{Condition, Node};
 use planner::question::Completion;
 use planner::rule::{Enforcement, Matching, Requirement, Rule, Status};
 use planner::verdict::{Decision, Subject};
 
-use crate::{ENGINE, answers, bare, condition, rule};
+use crate::{ENGINE, answers, bare, condition, now, rule};
 
 #[test]
 fn it_was_compiled_when_the_host_was_built() {
@@ -46,7 +46,7 @@ fn it_is_small_and_imports_nothing_but_questions() {
     assert_eq!(
         found,
         [
-            imports("bootstrap", &["completed"]),
+            imports("bootstrap", &["completed", "reported-this-boot"]),
             imports(
                 "node",
                 &["condition-is", "has-condition", "heartbeat-within"]
@@ -148,6 +148,61 @@ fn it_decides_as_its_unit_tests_see_it() {
     assert_eq!(compared, 2 * 2 * 3 * 3 * 3 * 5 * 5);
 }
 
+/// The same with each set of parameters, and what they look at.
+#[test]
+fn with_parameters_it_decides_as_its_unit_tests_see_it() {
+    let policy = ENGINE.default_policy().unwrap();
+    let parameters = [
+        r#"{"maxHeartbeatAge":"5m"}"#,
+        r#"{"minReadyTime":"30s"}"#,
+        r#"{"rearmOnReboot":true}"#,
+        r#"{"maxHeartbeatAge":"5m","minReadyTime":"30s","rearmOnReboot":true}"#,
+    ];
+    let mut compared = 0;
+    for parameters in parameters {
+        for enforcement in Enforcement::ALL {
+            for completion in [Completion::None, Completion::EarlierBoot] {
+                for required in Status::ALL {
+                    for heartbeat in [None, Some(1), Some(301), Some(999)] {
+                        for lasting in [1, 31] {
+                            let mut rule = rule("any");
+                            rule.parameters = parameters.into();
+                            rule.enforcement = *enforcement;
+                            rule.requirements = vec![requirement("A", *required, None)];
+                            let span = std::time::Duration::from_secs;
+                            let fake = fake(&rule, &[], completion).parameters(parameters);
+                            let fake = fake.condition_for("A", native(Status::True), span(lasting));
+                            // The node was seen in a new boot 500 s ago.
+                            let fake = match heartbeat {
+                                Some(age) if age < 500 => fake.heartbeat("A", span(age)),
+                                Some(age) => fake.heartbeat_before_reboot("A", span(age)),
+                                None => fake,
+                            };
+                            let shown = Condition {
+                                changed: Some(now() - span(lasting)),
+                                heartbeat: heartbeat.map(|age| now() - span(age)),
+                                ..condition("A", "True")
+                            };
+                            let node = Node {
+                                conditions: vec![shown],
+                                ..Node::default()
+                            };
+                            let mut answers = answers(node, completion);
+                            answers.rebooted = Some(now() - span(500));
+                            let verdict = policy.evaluate(&Arc::new(rule), answers);
+                            let decision = verdict.result.unwrap();
+                            assert_same(&decision, &Native::evaluate(&fake.facts()).unwrap());
+                            assert_eq!(verdict.reads.len(), fake.asked().len());
+                            compared += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(compared, 4 * 2 * 2 * 3 * 4 * 2);
+}
+
 fn requirement(condition: &str, required: Status, fallback: Option<Status>) -> Requirement {
     Requirement {
         condition: condition.into(),
@@ -202,6 +257,7 @@ fn assert_same(decision: &Decision, native: &guest_sdk::Decision) {
         format!("{:?}", native.taint)
     );
     assert_eq!(decision.complete_bootstrap, native.complete_bootstrap);
+    assert_eq!(decision.per_boot, native.per_boot);
     assert_eq!(decision.reason, native.reason);
     assert_eq!(decision.message, native.message);
     assert_eq!(decision.findings.len(), native.findings.len());

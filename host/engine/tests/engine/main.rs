@@ -79,6 +79,7 @@ fn answers(node: Node, completion: Completion) -> Box<NodeAnswers> {
         node: Arc::new(node),
         taint: rule("any").taint,
         completion,
+        rebooted: None,
         now: now(),
     })
 }

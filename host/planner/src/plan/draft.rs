@@ -59,7 +59,7 @@ impl<'a> Draft<'a> {
                 self.decide(id, index);
             }
         }
-        self.inherit();
+        self.keep_completions();
         self.release_the_rest();
         self.finish()
     }
@@ -69,19 +69,22 @@ impl<'a> Draft<'a> {
         self.input.only.is_none_or(|only| only == id)
     }
 
-    /// Takes over the completions of rules that are replaced: they go with their rule.
-    fn inherit(&mut self) {
-        for index in 0..self.input.rules.len() {
-            let candidate = &self.input.rules[index];
-            let (rule, suspended) = (candidate.rule, candidate.rule.suspended);
-            let bootstrap = rule.enforcement == Enforcement::BootstrapOnly;
-            let Some(replaced) = candidate.replaces.filter(|_| bootstrap && !suspended) else {
-                continue;
-            };
-            if self.input.enforces(index) && self.is_in_plan(&rule.taint) {
-                let inherited = bootstrap::inherited(self.input.node, rule, replaced);
-                let inherited = inherited.map(|(key, value)| (key, Some(value)));
-                self.annotations.extend(inherited);
+    /// Takes over the completions of rules that are replaced, which go with their rule, and lets those
+    /// that are there say of boots what the policies want.
+    fn keep_completions(&mut self) {
+        let input = self.input;
+        for (index, candidate) in input.rules.iter().enumerate() {
+            let rule = candidate.rule;
+            if rule.enforcement == Enforcement::BootstrapOnly
+                && !rule.suspended
+                && !self.completes.contains(&index)
+                && input.enforces(index)
+                && self.is_in_plan(&rule.taint)
+            {
+                let per_boot = input.per_boot(index);
+                let replaced = candidate.replaces;
+                let changes = bootstrap::keep(input.node, rule, replaced, per_boot, input.now);
+                self.annotations.extend(changes);
             }
         }
     }
@@ -136,7 +139,9 @@ impl<'a> Draft<'a> {
 
     fn complete(&mut self, index: usize) {
         self.completes.insert(index);
-        let (key, value) = bootstrap::annotation(self.input.rules[index].rule);
+        let per_boot = self.input.per_boot(index) == Some(true);
+        let rule = self.input.rules[index].rule;
+        let (key, value) = bootstrap::complete(self.input.node, rule, per_boot);
         self.annotations.insert(key, Some(value));
     }
 

@@ -64,12 +64,23 @@ impl Input<'_> {
             && self.excused_until(index).is_none()
     }
 
-    /// Was the rule's bootstrap, or that of the one that it replaces, completed here before?
+    /// Was the rule's bootstrap, or that of the one that it replaces, completed here before? Boots are
+    /// told apart only for a policy that does so itself; one that gave no decision may.
     pub(super) fn is_completed(&self, index: usize) -> bool {
         let candidate = &self.rules[index];
         let completion = bootstrap::completion_with(self.node, candidate.rule, candidate.replaces);
         candidate.rule.enforcement == Enforcement::BootstrapOnly
-            && completion == Completion::ThisBoot
+            && match completion {
+                Completion::None => false,
+                Completion::ThisBoot => true,
+                Completion::EarlierBoot => self.per_boot(index) == Some(false),
+            }
+    }
+
+    /// Is the rule's bootstrap to be completed once in each boot? None: its policy gave no decision.
+    pub(super) fn per_boot(&self, index: usize) -> Option<bool> {
+        let decision = self.rules[index].verdict?.result.as_ref().ok()?;
+        Some(decision.per_boot)
     }
 
     /// Does the rule complete its bootstrap now? Only one with `bootstrap-only` can.

@@ -81,6 +81,7 @@ pub fn verdict(taint: TaintAction, complete_bootstrap: bool) -> Verdict {
     let decision = Decision {
         taint,
         complete_bootstrap,
+        per_boot: false,
         reason: if met {
             "ConditionsMet"
         } else {
@@ -97,6 +98,13 @@ pub fn verdict(taint: TaintAction, complete_bootstrap: bool) -> Verdict {
         result: Ok(decision),
         reads: vec![],
     }
+}
+
+/// … of a policy that wants the bootstrap completed once in each boot.
+pub fn verdict_per_boot(taint: TaintAction, complete_bootstrap: bool) -> Verdict {
+    let mut verdict = verdict(taint, complete_bootstrap);
+    verdict.result.as_mut().unwrap().per_boot = true;
+    verdict
 }
 
 pub fn failed() -> Verdict {
