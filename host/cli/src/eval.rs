@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide};
+use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide, field};
 use engine::{Engine, Policy};
 use jiff::Timestamp;
 use planner::ownership;
@@ -228,7 +228,8 @@ fn activate(
     let mut active = Vec::new();
     let mut problems = Vec::new();
     let mut failures = Vec::new();
-    for GivenRule { object, place } in rules {
+    for given in rules {
+        let GivenRule { object, place, .. } = given;
         let rule = object
             .to_rule(prefixes)
             .map_err(|error| BadInput::one(format!("{place}: {error}")))?;
@@ -236,16 +237,15 @@ fn activate(
             .selector()
             .map_err(|error| BadInput::one(format!("{place}: {error}")))?;
         let rule = Arc::new(rule);
-        let about = format!("{place}: rule '{}', policy {}", rule.name, policy.name());
+        let about = format!("rule '{}', policy {}", rule.name, policy.name());
         match policy.check(&rule) {
-            Ok(found) => {
-                problems.extend(found.iter().map(|problem| match problem.path.as_str() {
-                    "" => format!("{about}: {}", problem.message),
-                    path => format!("{about}: parameters{path}: {}", problem.message),
-                }));
-            }
+            Ok(found) => problems.extend(found.iter().map(|problem| {
+                let field = field(&problem.path);
+                let place = given.place_of(&field);
+                format!("{place}: {about}: {field}: {}", problem.message)
+            })),
             Err(failure) => failures.push(format!(
-                "{about}: the policy failed when it checked the rule ({}): {}",
+                "{place}: {about}: the policy failed when it checked the rule ({}): {}",
                 failure.kind, failure.message
             )),
         }

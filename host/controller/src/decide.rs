@@ -216,3 +216,12 @@ fn ask(node: &Arc<Node>, active: &ActiveRule, replaced: Option<&Rule>, now: Time
     };
     active.policy.evaluate(rule, Box::new(answers))
 }
+
+/// The field of a rule to which a policy's JSON pointer into its parameters leads.
+pub fn field(pointer: &str) -> String {
+    let names = pointer.split('/').skip(1);
+    let names = names.map(|name| name.replace("~1", "/").replace("~0", "~"));
+    names.fold("spec.policy.parameters".to_owned(), |field, name| {
+        format!("{field}.{name}")
+    })
+}

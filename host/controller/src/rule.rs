@@ -270,7 +270,8 @@ fn compose(shared: &Shared, object: &NodeReadinessRule, uid: &str) -> NodeReadin
             .err()
             .map(|error| error.to_string());
         let selector = || object.selector().err().map(|error| error.to_string());
-        let problem = rule.or_else(selector);
+        let refused = || rules.refused.get(uid).cloned();
+        let problem = rule.or_else(selector).or_else(refused);
         let problem = problem.as_deref().unwrap_or("the rule cannot be used");
         return status::stalled(object, problem, now);
     };

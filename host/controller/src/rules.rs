@@ -1,14 +1,14 @@
 //! The rules that exist, as the deciding code wants them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use api::NodeReadinessRule;
 use engine::Policy;
 use kube::{Resource, ResourceExt};
-use planner::rule::TaintPrefixes;
+use planner::rule::{Rule, TaintPrefixes};
 
-use crate::decide::{ActiveRule, Seen};
+use crate::decide::{ActiveRule, Seen, field};
 
 /// While any rule carries this annotation, every rule is frozen as if it were suspended. Its value
 /// says why, for people.
@@ -21,6 +21,8 @@ pub(crate) struct RuleSet {
     pub(crate) active: Vec<ActiveRule>,
     /// UIDs of those that exist but cannot be used (yet): what they own stays as it is.
     pub(crate) stalled: BTreeSet<String>,
+    /// What the policies of some of these said against them.
+    pub(crate) refused: BTreeMap<String, String>,
     /// Why every rule is frozen; none if they are not.
     pub(crate) frozen: Option<Frozen>,
 }
@@ -88,11 +90,18 @@ impl RuleSet {
             };
             rule.suspended |= set.frozen.is_some();
             let before = known.get(uid.as_str());
+            let known = before.filter(|before| *before.rule == rule);
+            let rule = known.map_or_else(|| Arc::new(rule), |known| Arc::clone(&known.rule));
+            if known.is_none()
+                && !terminating
+                && let Err(why) = accepts(policy, &rule)
+            {
+                set.stalled.insert(uid.clone());
+                set.refused.insert(uid, why);
+                continue;
+            }
             set.active.push(ActiveRule {
-                rule: match before {
-                    Some(before) if *before.rule == rule => Arc::clone(&before.rule),
-                    _ => Arc::new(rule),
-                },
+                rule,
                 selector,
                 policy: policy.clone(),
                 seen_present: match before {
@@ -115,6 +124,23 @@ impl RuleSet {
                 .iter()
                 .zip(&other.active)
                 .all(|(one, two)| one.rule == two.rule)
+    }
+}
+
+/// Has the policy nothing against this rule?
+fn accepts(policy: &Policy, rule: &Arc<Rule>) -> Result<(), String> {
+    let problems = policy.check(rule).map_err(|failure| {
+        let (name, kind, message) = (policy.name(), failure.kind, failure.message);
+        format!("policy {name} failed when it checked the rule ({kind}): {message}")
+    })?;
+    let sentences = problems
+        .iter()
+        .map(|problem| format!("{}: {}", field(&problem.path), problem.message));
+    let sentences: Vec<_> = sentences.collect();
+    if sentences.is_empty() {
+        Ok(())
+    } else {
+        Err(sentences.join("; "))
     }
 }
 

@@ -21,8 +21,8 @@ pub use load::{load, load_all};
 pub struct Case {
     /// Name of the file, without its ending.
     pub name: String,
-    /// Line of the contract: the number that the name begins with.
-    pub line: u32,
+    /// Line of the contract, if the name begins with a number.
+    pub line: Option<u32>,
     /// What it shows, in a sentence.
     pub what: String,
     /// In order; at least one.

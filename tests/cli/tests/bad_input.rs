@@ -355,12 +355,40 @@ fn a_rule_that_does_not_suit_its_policy() {
     let output = eval(&rule, NODE, &["--policy", &hostile()]);
     refused_as(
         &output,
-        "error: rule.yaml:1:1: rule 'check-finds', policy hostile: parameters/zone: ",
+        "error: rule.yaml:5:1: rule 'check-finds', policy hostile: spec.policy.parameters.zone: ",
     );
     assert!(
         !output.stderr.contains('\u{1b}'),
         "what a policy writes must not reach the terminal raw"
     );
+}
+
+#[test]
+fn parameters_that_the_default_policy_refuses() {
+    let rule = format!(
+        "{RULE}  policy:\n    name: default\n    parameters:\n      minReadyTime: 30\n      \
+         a/b: {{}}\n      rearmOnReboot: true\n"
+    );
+    let refused = |rule: &str| {
+        let output = eval(rule, NODE, &[]);
+        assert_eq!((output.status, output.stdout.as_str()), (2, ""));
+        output.stderr
+    };
+    let about = "rule 'agent', policy default: spec.policy.parameters";
+    assert_eq!(
+        refused(&rule),
+        format!(
+            "error: rule.yaml:15:7: {about}.a/b: the default policy has no such parameter; it has \
+             maxHeartbeatAge, minReadyTime and rearmOnReboot\n\
+             error: rule.yaml:14:7: {about}.minReadyTime: a duration is a string, such as \"30s\", \
+             \"5m\" or \"1h30m\"\n"
+        )
+    );
+    let rule = rule.replace("      minReadyTime: 30\n      a/b: {}\n", "");
+    let stderr = refused(&rule);
+    let expected =
+        format!("error: rule.yaml:14:7: {about}.rearmOnReboot: only a bootstrap-only rule");
+    assert!(stderr.starts_with(&expected), "{stderr}");
 }
 
 #[test]

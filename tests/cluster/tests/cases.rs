@@ -171,7 +171,9 @@ impl<'a> InCluster<'a> {
         let uid = self.uids.get(rule).map_or("", String::as_str);
         let key = format!("readiness.k8s.io/bootstrap-completed-{uid}");
         let completed = |node: Option<&Value>| {
-            node.is_some_and(|node| node["metadata"]["annotations"][&key].is_string())
+            let record = node.and_then(|node| node["metadata"]["annotations"][&key].as_str());
+            // After a reboot it has to be completed anew.
+            record.is_some_and(|record| !record.contains("rebooted"))
         };
         let (before, after) = (self.before.get(node), nodes.get(node));
         let completes = completed(after) && !completed(before);

@@ -20,6 +20,15 @@ pub struct GivenRule {
     pub object: NodeReadinessRule,
     /// `file:line:column`
     pub place: String,
+    file: String,
+    tree: Tree,
+}
+
+impl GivenRule {
+    /// `file:line:column` of a field, or of what is nearest above it.
+    pub fn place_of(&self, field: &str) -> String {
+        place(&self.file, Some(self.tree.locate(field)))
+    }
 }
 
 /// Every rule in these sources, in their order.
@@ -105,6 +114,8 @@ fn decode(
     Ok(GivenRule {
         object,
         place: at(""),
+        file: source.name.clone(),
+        tree: tree.clone(),
     })
 }
 

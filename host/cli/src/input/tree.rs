@@ -10,14 +10,14 @@ use serde_json::{Map, Number, Value};
 use serde_saphyr::{Location, Spanned};
 
 /// A value with its place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tree {
     /// Where it begins.
     pub location: Location,
     node: Node,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Node {
     Scalar(Value),
     List(Vec<Tree>),

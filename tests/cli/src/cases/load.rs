@@ -43,12 +43,14 @@ fn parse(file: &Path) -> Result<Case> {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let (line, _) = name
+    let (first, _) = name
         .split_once('-')
         .context("the name is not NNN-what-it-shows.yaml")?;
-    let line = line
-        .parse()
-        .context("the name does not begin with a number")?;
+    let line = first.parse().ok();
+    ensure!(
+        line.is_some() || ["j", "nrc", "parameter"].contains(&first),
+        "the name begins neither with a line of the contract nor with j, nrc or parameter"
+    );
     let text = fs::read_to_string(file)?;
     let what = text
         .lines()
