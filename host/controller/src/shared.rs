@@ -202,17 +202,17 @@ impl Shared {
     ) {
         self.metrics.note(node, decided, &error);
         let mut alarms = Vec::new();
+        // Some of the rules, in the same order.
+        let outcomes = decided.rules.iter().zip(&decided.plan.outcomes);
+        let mut outcomes = outcomes.peekable();
         let mut ledger = self.ledger();
         for active in &rules.active {
             let rule = &active.rule;
             let entry = ledger.rule(&rule.uid);
-            let index = decided
-                .rules
-                .iter()
-                .position(|decided| decided.rule.uid == rule.uid);
+            let outcome = outcomes.next_if(|(decided, _)| decided.rule.uid == rule.uid);
             let mut failed = false;
-            let changed = match index.and_then(|index| decided.plan.outcomes.get(index)) {
-                Some(outcome) => {
+            let changed = match outcome {
+                Some((_, outcome)) => {
                     let failure = error(&rule.taint).and_then(|error| match outcome.action {
                         Action::AddTaint => Some(format!("failed to add taint: {error}")),
                         Action::RemoveTaint => Some(format!("failed to remove taint: {error}")),
