@@ -4,6 +4,7 @@ pub mod go_flags;
 mod log;
 mod metrics;
 mod refused;
+mod requests;
 mod safety;
 mod webhook;
 
@@ -12,11 +13,12 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::Args;
-use controller::{MetricsError, RunError, WebhookError};
+use clap::{ArgAction, Args};
+use controller::{LeaderElection, MetricsError, RunError, WebhookError};
 use engine::Engine;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::go_flags::boolean;
 use crate::exit::Exit;
 use crate::input::BadInput;
 use crate::output;
@@ -45,6 +47,18 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = count)]
     rule_concurrent_reconciles: NonZeroUsize,
 
+    /// Write only while this host holds the lease, so that several can run
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
+    leader_elect: bool,
+
+    /// Namespace of the lease; without it that of the pod, and none outside of a cluster
+    #[arg(long, value_name = "NAMESPACE", default_value = "")]
+    leader_election_namespace: String,
+
+    #[command(flatten)]
+    requests: requests::Options,
+
     #[command(flatten)]
     safety: safety::Options,
 
@@ -66,9 +80,16 @@ Flags are those of the Go controller, with its names and defaults, in the syntax
 `--flag`, the value stands after `=` or a space, and a boolean stands alone or with `=false`. Where
 a flag is given twice, the last one counts.
 
-This version has no leader election, no limit on requests and no profiling. It refuses to start where
-one of them is asked for: --leader-elect, --kube-api-qps and --kube-api-burst other than -1,
---pprof-bind-address. Run one replica.
+This version has no profiling, and refuses to start where --pprof-bind-address asks for it.
+
+Run one replica, or any number with --leader-elect. The lease is ba65f13e.readiness.node.x-k8s.io,
+which is that of the Go controller too: the two never write at the same time. One that does not lead
+watches and writes nothing; it takes over 15 s after the last sign of a leader that is gone, and at
+once from one that was ended by SIGTERM.
+
+--kube-api-qps and --kube-api-burst mean what they mean to client-go: a negative number of requests in
+a second is no limit, and 0 is 5; a burst of 0 is 10. A negative burst is 10 as well, where the number
+is limited. Watches and the lease are not limited.
 
 The webhook's certificate is read from $TMPDIR (else /tmp)/k8s-webhook-server/serving-certs, files
 tls.crt and tls.key, and read again when they change. With --webhook-manage-certificates the host
@@ -96,6 +117,9 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         health_probe_bind_address,
         node_concurrent_reconciles,
         rule_concurrent_reconciles: _,
+        leader_elect,
+        leader_election_namespace,
+        requests,
         safety,
         metrics,
         webhook,
@@ -111,6 +135,10 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         node_workers: node_concurrent_reconciles.get(),
         limits: safety.limits(),
         webhook: webhook.check()?,
+        leader_election: leader_elect
+            .then(|| leader_election(leader_election_namespace))
+            .transpose()?,
+        requests: requests.limit()?,
     };
     log.start()?;
     let engine = Engine::new(&engine::Options::default())?;
@@ -139,6 +167,23 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             done => Ok(done.map(|()| Exit::Success)?),
         }
     })
+}
+
+fn leader_election(namespace: String) -> Result<LeaderElection, BadInput> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let name = namespace.as_str();
+    let is_name = name.len() <= 63
+        && name.chars().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if !is_name {
+        return Err(BadInput::one(format!(
+            "--leader-election-namespace={name}: this is no name of a namespace: at most 63 of a-z, \
+             0-9 and -, with a letter or a digit at both ends"
+        )));
+    }
+    let namespace = Some(namespace).filter(|namespace| !namespace.is_empty());
+    Ok(LeaderElection { namespace })
 }
 
 fn count(text: &str) -> Result<NonZeroUsize, String> {

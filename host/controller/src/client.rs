@@ -8,6 +8,7 @@ use kube::core::{PartialObjectMeta, Request};
 use kube::{Client, Resource};
 
 use crate::connect::chain;
+use crate::gate::NotLeading;
 
 /// The API server answers within a minute or ends the request; a lost connection never answers.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,6 +26,9 @@ pub(crate) enum RequestError {
     /// There is no such object.
     #[error("{0}")]
     NotFound(String),
+    /// Another host leads, or this one does not know: it was not sent, or cut off.
+    #[error("{0}")]
+    NotLeading(NotLeading),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -63,6 +67,9 @@ pub(crate) async fn timely<T>(
         }
         kube::Error::Api(status) => {
             RequestError::Other(format!("{} ({})", status.message, status.code))
+        }
+        kube::Error::Service(source) if source.is::<NotLeading>() => {
+            RequestError::NotLeading(NotLeading)
         }
         other => RequestError::Other(chain(other)),
     })

@@ -5,11 +5,20 @@ mod kubeconfig;
 
 use std::path::Path;
 
-use kube::Client;
+use hyper::body::Incoming;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use kube::api::{Api, ListParams};
-use kube::client::ClientBuilder;
+use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ClientBuilder, ConfigExt};
+use kube::{Client, Config};
+use tower::retry::RetryLayer;
+use tower::util::BoxService;
+use tower::{ServiceBuilder, ServiceExt};
 
 use crate::client::timely;
+use crate::lease::IN_NETWORK;
 use crate::metrics::Metrics;
 
 pub(crate) use explain::chain;
@@ -39,6 +48,15 @@ pub(crate) async fn connect_with(
     Ok(cluster.client)
 }
 
+/// A client with connections of its own: nothing that waits elsewhere holds it up.
+pub(crate) async fn connect_apart(
+    kubeconfig: Option<&Path>,
+    metrics: &Metrics,
+) -> Result<Client, ConnectError> {
+    let cluster = Cluster::new(kubeconfig, Some(metrics)).await?;
+    Ok(cluster.client)
+}
+
 /// The nodes of a cluster as they are now. They are only read.
 pub async fn list_nodes(kubeconfig: Option<&Path>) -> Result<Vec<api::Node>, ConnectError> {
     let cluster = Cluster::connect(kubeconfig, None).await?;
@@ -53,6 +71,41 @@ pub async fn list_nodes(kubeconfig: Option<&Path>) -> Result<Vec<api::Node>, Con
             None => return Ok(listed),
         }
     }
+}
+
+type Service = BoxService<http::Request<Body>, http::Response<Incoming>, tower::BoxError>;
+
+/// The client's usual layers, on connections that do not hold bytes back for long: what was written
+/// before a connection broke must not arrive when another host leads.
+fn layers(config: Config) -> kube::Result<ClientBuilder<Service>> {
+    if let Some(proxy_url) = config.proxy_url {
+        return Err(kube::Error::ProxyProtocolDisabled {
+            proxy_url: Box::new(proxy_url),
+            protocol_feature: "kube/http-proxy",
+        });
+    }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_tcp_user_timeout(Some(IN_NETWORK));
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    let hyper = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let retry = config
+        .default_retry
+        .then(|| RetryLayer::new(RetryPolicy::server_retry()));
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(retry)
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(tower::BoxError::from)
+        .service(hyper);
+    Ok(ClientBuilder::new(
+        service.boxed(),
+        config.default_namespace,
+    ))
 }
 
 struct Cluster {
@@ -77,11 +130,20 @@ impl Cluster {
         kubeconfig: Option<&Path>,
         metrics: Option<&Metrics>,
     ) -> Result<Self, ConnectError> {
+        let cluster = Self::new(kubeconfig, metrics).await?;
+        cluster.ask(cluster.client.apiserver_version()).await?;
+        Ok(cluster)
+    }
+
+    async fn new(
+        kubeconfig: Option<&Path>,
+        metrics: Option<&Metrics>,
+    ) -> Result<Self, ConnectError> {
         let (config, way) = kubeconfig::find(kubeconfig)
             .await
             .map_err(|message| ConnectError { message })?;
         let host = config.cluster_url.authority().map(ToString::to_string);
-        let builder = ClientBuilder::try_from(config).map_err(|error| ConnectError {
+        let builder = layers(config).map_err(|error| ConnectError {
             message: explain::client_error(&error, &way),
         })?;
         let client = match metrics {
@@ -91,9 +153,7 @@ impl Cluster {
             }
             None => builder.build(),
         };
-        let cluster = Self { client, way };
-        cluster.ask(cluster.client.apiserver_version()).await?;
-        Ok(cluster)
+        Ok(Self { client, way })
     }
 
     async fn ask<T>(

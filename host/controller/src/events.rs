@@ -15,7 +15,7 @@ use kube::{Client, Resource};
 use planner::Timestamp;
 use planner::rule::TaintId;
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::client::{RequestError, create_event};
 use crate::metrics::{Metrics, Write};
@@ -81,8 +81,12 @@ impl Events {
                 let sent = create_event(&client, &event).await;
                 metrics.wrote(Write::Event, &sent);
                 // It is there already: another process told it.
-                if let Err(error) = sent.or_else(RequestError::accept_conflict) {
-                    warn!(%error, note = event.note, "an event was not stored");
+                match sent.or_else(RequestError::accept_conflict) {
+                    Ok(()) => {}
+                    Err(error @ RequestError::NotLeading(_)) => {
+                        debug!(%error, note = event.note, "an event was not sent");
+                    }
+                    Err(error) => warn!(%error, note = event.note, "an event was not stored"),
                 }
             }
         });

@@ -9,8 +9,11 @@ mod client;
 pub mod connect;
 pub mod decide;
 mod events;
+mod gate;
 mod health;
+mod lease;
 mod ledger;
+mod limit;
 mod metrics;
 mod node;
 mod options;
@@ -24,7 +27,11 @@ mod status;
 mod webhook;
 
 pub use certificates::CertificateError;
+pub use lease::NoNamespace;
 pub use metrics::MetricsError;
-pub use options::{Alarm, Certificates, Limits, Metrics, MetricsCertificate, Options, Webhook};
+pub use options::{
+    Alarm, Certificates, LeaderElection, Limits, Metrics, MetricsCertificate, Options,
+    RequestLimit, Webhook,
+};
 pub use run::{RunError, run};
 pub use webhook::WebhookError;

@@ -106,10 +106,6 @@ impl Metrics {
     }
 
     /// Is this process the leader by the lease of this name?
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for leader election, which is not there yet")
-    )]
     pub(crate) fn set_leader(&self, lease: &str, is_leader: bool) {
         self.leader
             .with_label_values(&[lease])

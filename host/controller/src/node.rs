@@ -57,6 +57,13 @@ impl Written {
         false
     }
 
+    pub(crate) fn forget_all(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     pub(crate) fn forget(&self, name: &str) {
         self.0
             .lock()
@@ -143,6 +150,8 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
                 return Attempt::Done;
             }
             Err(RequestError::NotFound(_)) => return Attempt::Done,
+            // The next term brings it back.
+            Err(RequestError::NotLeading(_)) => return Attempt::Done,
             Err(RequestError::Conflict(why)) => (None, why),
             Err(RequestError::Refused(why)) => (Some(patch), why),
             Err(error) => return Attempt::Failed(node, error.to_string()),

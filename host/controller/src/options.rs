@@ -25,6 +25,26 @@ pub struct Options {
     pub limits: Limits,
     /// The validating webhook; none: it is not served.
     pub webhook: Option<Webhook>,
+    /// Whether to write only while this host holds the lease; none: always.
+    pub leader_election: Option<LeaderElection>,
+    /// How many requests may be sent; none: any number.
+    pub requests: Option<RequestLimit>,
+}
+
+/// Where the lease is.
+#[derive(Debug, Clone)]
+pub struct LeaderElection {
+    /// Its namespace; none: that of the pod.
+    pub namespace: Option<String>,
+}
+
+/// A token bucket over all requests but watches and those about the lease.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimit {
+    /// Requests in a second, in the long run. Positive.
+    pub per_second: f64,
+    /// Requests at once, at least 1.
+    pub burst: u32,
 }
 
 /// What an operator of a large cluster wants to be sure of.
@@ -102,6 +122,8 @@ impl Default for Options {
             node_workers: 1,
             limits: Limits::default(),
             webhook: None,
+            leader_election: None,
+            requests: None,
         }
     }
 }

@@ -34,6 +34,7 @@ struct Keys<K> {
     due_at: HashMap<K, Instant>,
     failures: HashMap<K, u32>,
     closed: bool,
+    paused: bool,
 }
 
 /// A key that a worker is on.
@@ -61,6 +62,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             due_at: HashMap::new(),
             failures: HashMap::new(),
             closed: false,
+            paused: false,
         };
         Self {
             keys: Mutex::new(keys),
@@ -87,6 +89,9 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// Wants work on a key that failed: later with each failure since the last [`Queue::succeed`].
     pub(crate) fn retry(&self, key: K) {
         let mut keys = self.lock();
+        if keys.paused {
+            return;
+        }
         let failures = keys.failures.entry(key.clone()).or_default();
         let delay = FIRST_RETRY
             .saturating_mul(1 << (*failures).min(16))
@@ -144,7 +149,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             self.changed.notify_one();
         }
         drop(keys);
-        self.worked.notify_one();
+        self.worked.notify_waiters();
     }
 
     /// How long a key that is worked on has been wanted.
@@ -174,6 +179,23 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         self.lock().closed = true;
     }
 
+    /// Forgets all keys, and takes none until [`Queue::resume`]: then the caller adds what is due.
+    pub(crate) fn pause(&self) {
+        let mut keys = self.lock();
+        keys.paused = true;
+        keys.ready.clear();
+        keys.queued.clear();
+        keys.again.clear();
+        keys.due.clear();
+        keys.due_at.clear();
+        keys.failures.clear();
+    }
+
+    /// Takes keys again.
+    pub(crate) fn resume(&self) {
+        self.lock().paused = false;
+    }
+
     /// Waits until no worker is on a key.
     pub(crate) async fn idle(&self) {
         loop {
@@ -194,6 +216,9 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
 impl<K: Clone + Eq + Hash + Ord> Keys<K> {
     /// Says whether it is news.
     fn add(&mut self, key: K) -> bool {
+        if self.paused {
+            return false;
+        }
         let now = Instant::now();
         if self.running.contains_key(&key) {
             let news = !self.again.contains_key(&key);
@@ -213,6 +238,9 @@ impl<K: Clone + Eq + Hash + Ord> Keys<K> {
     }
 
     fn add_at(&mut self, key: K, at: Instant) {
+        if self.paused {
+            return;
+        }
         match self.due_at.get(&key) {
             Some(earlier) if *earlier <= at => return,
             Some(&later) => {
@@ -313,6 +341,27 @@ mod tests {
         queue.retry("a");
         queue.take().await;
         assert_eq!(start.elapsed(), waited[0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paused_queue_holds_nothing() {
+        let queue = new();
+        queue.add("running");
+        assert_eq!(queue.take().await, "running");
+        queue.add("running");
+        queue.add("ready");
+        queue.add_after("due", Duration::from_secs(1));
+        queue.pause();
+        queue.add("new");
+        queue.add_after("later", Duration::from_secs(1));
+        queue.retry("running");
+        queue.done(&"running");
+        queue.idle().await;
+        queue.resume();
+        let more = tokio::time::timeout(Duration::from_secs(600), queue.take()).await;
+        assert!(more.is_err(), "it kept {more:?}");
+        queue.add("new");
+        assert_eq!(queue.take().await, "new");
     }
 
     #[tokio::test(start_paused = true)]

@@ -47,6 +47,14 @@ impl Statuses {
             .cloned()
     }
 
+    /// Trusts none of them any more.
+    pub(crate) fn clear(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     fn remember(&self, uid: &str, last: Option<Last>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match last {
@@ -62,6 +70,7 @@ pub(crate) async fn work(shared: Arc<Shared>, statuses: Arc<Statuses>) {
         let name = shared.rules_due.take().await;
         match reconcile(&shared, &statuses, &name).await {
             Ok(()) => shared.rules_due.succeed(&name),
+            Err(RequestError::NotLeading(_)) => {} // the next term will bring it back
             Err(error) => {
                 warn!(rule = name, %error, "the rule could not be updated; it will be tried again");
                 shared.rules_due.retry(name.clone());

@@ -15,10 +15,13 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::client::timely;
-use crate::connect::{ConnectError, connect_with};
+use crate::connect::{ConnectError, connect_apart, connect_with};
 use crate::events::Events;
+use crate::gate::Gate;
+use crate::lease::{self, Election, NoNamespace};
+use crate::limit::Limit;
 use crate::metrics::{self, Metrics, MetricsError};
-use crate::options::Options;
+use crate::options::{LeaderElection, Options};
 use crate::serve::Server;
 use crate::shared::Shared;
 use crate::webhook::{self, WebhookError};
@@ -55,6 +58,9 @@ pub enum RunError {
     /// A metric has a name that Prometheus refuses: a defect.
     #[error("the metrics cannot be made: {0}; please report this")]
     Names(#[from] prometheus::Error),
+    /// It is not known where the lease is.
+    #[error(transparent)]
+    Namespace(#[from] NoNamespace),
     /// A part of the loop ended by itself: a defect.
     #[error("a part of the control loop ended: {0}; please report this")]
     Ended(String),
@@ -74,8 +80,14 @@ pub async fn run(
         node_workers,
         limits,
         webhook,
+        leader_election,
+        requests,
     } = options;
     let policy = engine.default_policy()?;
+    let namespace = match leader_election {
+        Some(LeaderElection { namespace }) => Some(lease::namespace(namespace)?),
+        None => None,
+    };
     let webhook = match webhook {
         Some(options) => Some(webhook::Bound::new(options).await?),
         None => None,
@@ -86,6 +98,24 @@ pub async fn run(
     };
     let measured = Arc::new(Metrics::new(node_state_metrics)?);
     let client = connect_with(kubeconfig.as_deref(), Some(&measured)).await?;
+    let client = match requests {
+        Some(limit) => Limit::new(limit.per_second, limit.burst).guard(client),
+        None => client,
+    };
+    let (nodes_synced, rules_synced) = (watch::Sender::new(false), watch::Sender::new(false));
+    let synced = [nodes_synced.subscribe(), rules_synced.subscribe()];
+    // What only a leader may write goes by this one.
+    let (mut election, gate, guarded) = match namespace {
+        Some(namespace) => {
+            // Before, it could not lead: it would hold a lease and do nothing.
+            let ready = all(synced.clone());
+            let apart = connect_apart(kubeconfig.as_deref(), &measured).await?;
+            let (election, gate) = Election::start(apart, &namespace, ready);
+            let guarded = gate.guard(client.clone());
+            (Some(election), Some(gate), guarded)
+        }
+        None => (None, None, client.clone()),
+    };
     let mut tasks = JoinSet::new();
     // Servers answer to the end.
     let end_servers = watch::Sender::new(false);
@@ -97,19 +127,16 @@ pub async fn run(
         info!(%address, "health probes are served");
         servers.spawn(server.serve(health::answer, end_servers.subscribe()));
     }
-    let (events, send_events) = Events::new(client.clone(), Arc::clone(&measured));
+    let (events, send_events) = Events::new(guarded.clone(), Arc::clone(&measured));
     let send_events = tokio::spawn(send_events);
     let (nodes, node_writer) = reflector::store::<Node>();
     let (objects, object_writer) = reflector::store::<NodeReadinessRule>();
     let shared = Arc::new(Shared::new(
-        client.clone(),
-        policy,
-        events,
-        limits,
-        nodes,
-        objects,
-        measured,
+        guarded, policy, events, limits, nodes, objects, measured,
     ));
+    if election.is_some() {
+        shared.end_term(); // none began
+    }
     if let Some(metrics) = metrics {
         servers.spawn(metrics.serve(Arc::clone(&shared), client.clone(), end_servers.subscribe()));
     }
@@ -118,8 +145,6 @@ pub async fn run(
         servers.spawn(webhook.serve(client.clone(), rules, end_servers.subscribe()));
     }
     let config = watch_config(&client).await;
-    let (nodes_synced, rules_synced) = (watch::Sender::new(false), watch::Sender::new(false));
-    let synced = [nodes_synced.subscribe(), rules_synced.subscribe()];
     tasks.spawn(watch_nodes(
         Arc::clone(&shared),
         node_writer,
@@ -132,13 +157,20 @@ pub async fn run(
         config,
         rules_synced,
     ));
-    tasks.spawn(work(Arc::clone(&shared), synced, node_workers));
+    tasks.spawn(work(Arc::clone(&shared), gate, synced, node_workers));
 
     tokio::pin!(shutdown);
+    let election_ended = async {
+        match &mut election {
+            Some(election) => election.ended().await,
+            None => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         () = &mut shutdown => None,
         ended = tasks.join_next() => ended,
         Some(ended) = servers.join_next() => Some(ended),
+        what = election_ended => return Err(RunError::Ended(what)),
     };
     match ended {
         None => {
@@ -155,7 +187,10 @@ pub async fn run(
                 send_events.await
             };
             if tokio::time::timeout(GRACE, finish).await.is_err() {
+                // Nor is the lease released: a write of ours may still arrive.
                 warn!("some requests were not finished in time");
+            } else if let Some(election) = election {
+                election.release().await;
             }
             Ok(())
         }
@@ -166,12 +201,13 @@ pub async fn run(
 
 /// Nothing is decided before the rules and the nodes are known: a node without its rules would be
 /// let go.
-async fn work(shared: Arc<Shared>, synced: [watch::Receiver<bool>; 2], node_workers: usize) {
-    for mut synced in synced {
-        if synced.wait_for(|synced| *synced).await.is_err() {
-            return;
-        }
-    }
+async fn work(
+    shared: Arc<Shared>,
+    gate: Option<Gate>,
+    synced: [watch::Receiver<bool>; 2],
+    node_workers: usize,
+) {
+    all(synced).await;
     info!(
         nodes = shared.nodes.len(),
         rules = shared.objects.len(),
@@ -182,9 +218,39 @@ async fn work(shared: Arc<Shared>, synced: [watch::Receiver<bool>; 2], node_work
     for _ in 0..node_workers.max(1) {
         workers.spawn(node::work(Arc::clone(&shared)));
     }
-    workers.spawn(rule::work(Arc::clone(&shared), statuses));
+    workers.spawn(rule::work(Arc::clone(&shared), Arc::clone(&statuses)));
+    if let Some(gate) = gate {
+        workers.spawn(terms(Arc::clone(&shared), statuses, gate));
+    }
     workers.spawn(resync(shared));
     workers.join_next().await;
+}
+
+/// Waits until all caches are synced.
+async fn all(synced: [watch::Receiver<bool>; 2]) {
+    for mut synced in synced {
+        if synced.wait_for(|synced| *synced).await.is_err() {
+            // Its watch ended, which ends the loop.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Works while this host leads, and only then: what another one wrote meanwhile is found out anew.
+async fn terms(shared: Arc<Shared>, statuses: Arc<rule::Statuses>, mut gate: Gate) {
+    loop {
+        shared.metrics.set_leader(lease::NAME, false);
+        let term = gate.begins().await;
+        // Nobody works with what was known in an earlier term.
+        tokio::join!(shared.nodes_due.idle(), shared.rules_due.idle());
+        info!("this host leads");
+        shared.metrics.set_leader(lease::NAME, true);
+        statuses.clear();
+        shared.begin_term();
+        gate.over(term).await;
+        shared.end_term();
+        warn!("this host does not lead any more: it writes nothing, and goes on watching");
+    }
 }
 
 async fn resync(shared: Arc<Shared>) {

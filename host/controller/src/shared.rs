@@ -101,10 +101,20 @@ impl Shared {
 
     /// Takes the rules from the cache. Where they changed, every node is due.
     pub(crate) fn refresh_rules(&self) {
+        self.take_rules(false);
+    }
+
+    /// `anew`: with nothing of what was known about them.
+    fn take_rules(&self, anew: bool) {
         let objects = self.objects.state();
         // Two that refresh at the same time must not end with the older view.
         let mut alarm = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.rules();
+        let before = if anew {
+            *alarm = None;
+            Arc::default()
+        } else {
+            self.rules()
+        };
         let prefixes = &self.limits.prefixes;
         let set = before.build(&objects, &self.policy, prefixes, alarm.clone());
         // Once it stands in the cluster, whoever takes it off there releases.
@@ -134,6 +144,33 @@ impl Shared {
             self.seats.retain(exists);
             self.all_nodes_due();
         }
+    }
+
+    /// Begins as after a start, with the caches as they are: somebody else may have written everything
+    /// that was known.
+    pub(crate) fn begin_term(&self) {
+        self.forget();
+        // Nobody is handed a node before the rules are there: it would be let go.
+        self.take_rules(true);
+        self.nodes_due.resume();
+        self.rules_due.resume();
+        self.all_nodes_due();
+        for rule in self.objects.state() {
+            self.rules_due.add(rule.name_any());
+        }
+    }
+
+    /// Takes no more work. The caches stay warm.
+    pub(crate) fn end_term(&self) {
+        self.nodes_due.pause();
+        self.rules_due.pause();
+        self.forget();
+    }
+
+    fn forget(&self) {
+        self.written.forget_all();
+        self.seats.forget_all();
+        *self.ledger() = Ledger::default();
     }
 
     /// Freezes every rule, until somebody takes the annotation off that says so.

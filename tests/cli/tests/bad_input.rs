@@ -435,10 +435,9 @@ fn a_policy_that_fails_to_check_a_rule_is_exit_status_3() {
 
 #[test]
 fn a_flag_of_run_that_asks_for_what_is_not_there() {
-    let output = host(["run", "-leader-elect", "--metrics-bind-address", ":8443"]).unwrap();
+    let output = host(["run", "-leader-elect", "--pprof-bind-address", ":6060"]).unwrap();
     refused(
         &output,
-        "error: --leader-elect: this version does not have leader election: leave it out and run one replica\n\
-         error: --metrics-secure: this version does not have TLS for the metrics: give --metrics-secure=false, or --metrics-bind-address=0",
+        "error: --pprof-bind-address: this version does not have profiling: leave it out",
     );
 }

@@ -25,6 +25,9 @@ fn compat_043_every_flag_of_the_go_controller_is_known_with_its_default() {
     assert_eq!(options.rule_concurrent_reconciles.get(), 1);
     assert!(options.metrics.check().unwrap().is_none());
     assert!(!options.metrics.enable_node_state_metrics);
+    assert!(!options.leader_elect);
+    assert_eq!(options.leader_election_namespace, "");
+    assert!(options.requests.limit().unwrap().is_none());
     options.refused.check().unwrap();
 
     let given = parse(
@@ -42,18 +45,15 @@ fn compat_043_every_flag_of_the_go_controller_is_known_with_its_default() {
 
 #[test]
 fn what_is_asked_for_and_not_there_is_refused_by_name() {
-    for (flags, name) in [
-        ("--leader-elect", "--leader-elect:"),
-        ("--leader-elect=true", "--leader-elect:"),
-        ("--kube-api-qps=20", "--kube-api-qps:"),
-        ("--kube-api-qps=0", "--kube-api-qps:"),
-        ("--kube-api-burst=30", "--kube-api-burst:"),
-        ("--pprof-bind-address=:6060", "--pprof-bind-address:"),
-    ] {
-        let BadInput(problems) = parse(flags).refused.check().unwrap_err();
-        assert_eq!(problems.len(), 1, "{flags}: {problems:?}");
-        assert!(problems[0].starts_with(name), "{flags}: {problems:?}");
-    }
+    let BadInput(problems) = parse("--pprof-bind-address=:6060")
+        .refused
+        .check()
+        .unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].starts_with("--pprof-bind-address:"),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -71,10 +71,7 @@ fn metrics_are_served_without_tls_only_where_that_is_asked_for() {
 
 #[test]
 fn the_last_of_two_counts() {
-    parse("--leader-elect --leader-elect=false")
-        .refused
-        .check()
-        .unwrap();
+    assert!(!parse("--leader-elect --leader-elect=false").leader_elect);
     assert_eq!(
         parse("--kubeconfig a --kubeconfig b").kubeconfig,
         Some("b".into())
@@ -151,5 +148,42 @@ fn compat_034_the_webhook_is_served_only_if_asked_for() {
     ] {
         let BadInput(problems) = managed(wrong).unwrap_err();
         assert!(problems[0].starts_with(wrong), "{problems:?}");
+    }
+}
+
+#[test]
+fn compat_043_the_limit_on_requests_is_that_of_client_go() {
+    for (flags, expected) in [
+        ("", None),
+        ("--kube-api-qps=-1 --kube-api-burst=30", None),
+        ("--kube-api-qps=-0.5", None),
+        ("--kube-api-qps=inf", None),
+        ("--kube-api-qps=20 --kube-api-burst=30", Some((20.0, 30))),
+        ("--kube-api-qps 0.5 --kube-api-burst 1", Some((0.5, 1))),
+        ("--kube-api-qps=0 --kube-api-burst=0", Some((5.0, 10))),
+        ("--kube-api-qps=20", Some((20.0, 10))),
+    ] {
+        let limit = parse(flags).requests.limit().unwrap();
+        let limit = limit.map(|limit| (limit.per_second, limit.burst));
+        assert_eq!(limit, expected, "{flags}");
+    }
+    let BadInput(problems) = parse("--kube-api-qps=NaN").requests.limit().unwrap_err();
+    assert!(
+        problems[0].starts_with("--kube-api-qps=NaN"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn compat_044_a_namespace_is_a_name() {
+    let namespace = |text: &str| leader_election(text.to_owned()).map(|lease| lease.namespace);
+    assert_eq!(namespace("").unwrap(), None);
+    assert_eq!(
+        namespace("kube-system").unwrap(),
+        Some("kube-system".into())
+    );
+    for wrong in ["a/b", "A", "-a", "a-", "a.b", &"a".repeat(64)] {
+        let BadInput(problems) = namespace(wrong).unwrap_err();
+        assert!(problems[0].contains(wrong), "{problems:?}");
     }
 }

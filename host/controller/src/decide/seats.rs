@@ -115,6 +115,11 @@ impl Seats {
         }
     }
 
+    /// Forgets all: they are counted anew, from the records on the nodes.
+    pub(crate) fn forget_all(&self) {
+        self.lock().clear();
+    }
+
     /// Forgets rules that are gone.
     pub(crate) fn retain(&self, exists: impl Fn(&str) -> bool) {
         self.lock().retain(|uid, _| exists(uid));

@@ -51,6 +51,7 @@ impl Metrics {
             Err(RequestError::Conflict(_)) => "conflict",
             Err(RequestError::Refused(_)) => "refused",
             Err(RequestError::NotFound(_)) => "not_found",
+            Err(RequestError::NotLeading(_)) => "not_leading",
             Err(RequestError::Other(_)) => "error",
         };
         self.writes
