@@ -441,3 +441,26 @@ fn a_flag_of_run_that_asks_for_what_is_not_there() {
         "error: --pprof-bind-address: this version does not have profiling: leave it out",
     );
 }
+
+#[test]
+fn compat_044_leader_election_outside_of_a_cluster_needs_a_namespace() {
+    let file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+    if std::path::Path::new(file).exists() {
+        return; // this is a pod, which has one
+    }
+    let (_, kubeconfig) = unreachable();
+    let folder = folder_with(&[("kubeconfig", &kubeconfig)]);
+    let kubeconfig = folder.path().join("kubeconfig").display().to_string();
+    let output = host(["run", "--leader-elect", "--kubeconfig", &kubeconfig]).unwrap();
+    refused(
+        &output,
+        &format!(
+            "error: leader election has no namespace: {file} cannot be read (No such file or directory \
+             (os error 2)), so this is not a pod; give --leader-election-namespace"
+        ),
+    );
+    let output = host(["run", "--leader-elect", "--leader-election-namespace=a/b"]).unwrap();
+    assert_eq!(output.status, 2);
+    let says = "error: --leader-election-namespace=a/b: this is no name of a namespace";
+    assert!(output.stderr.starts_with(says), "{}", output.stderr);
+}

@@ -218,7 +218,7 @@ impl Cluster {
     }
 
     /// A file for the log of one more host.
-    pub(crate) fn new_log(&self) -> PathBuf {
+    pub fn new_log(&self) -> PathBuf {
         let number = self.hosts.fetch_add(1, Ordering::Relaxed);
         self.plane.folder().join(format!("host-{number}.log"))
     }

@@ -1,8 +1,10 @@
 //! A real API server with our CRD, a running host, and the few things that tests, the demo and the
 //! benchmark do with them.
 
+pub mod audit;
 mod cluster;
 mod host;
+pub mod link;
 pub mod proxy;
 pub mod scale;
 pub mod scrape;

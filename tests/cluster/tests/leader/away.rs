@@ -1,0 +1,99 @@
+//! Somebody is cut off, or stands still, and comes back.
+
+use cluster_tests::link::Link;
+use jiff::Timestamp;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::world::{USERS, World};
+
+/// What is on its way when the network is cut arrives when it is healed.
+#[tokio::test]
+async fn compat_044_a_leader_that_is_cut_off_writes_nothing_when_it_is_back() {
+    let world = World::start().await;
+    let plane = &world.cluster.plane;
+    let load = world.load();
+    let (mut hosts, mut links) = (Vec::new(), Vec::new());
+    for user in USERS {
+        let link = Link::start(plane).await.unwrap();
+        let kubeconfig = link.kubeconfig(plane, user).unwrap();
+        let mut host = world
+            .host_by(&kubeconfig, &["--node-concurrent-reconciles=4"])
+            .await;
+        if user == USERS[0] {
+            host.until_logged("this host leads").await.unwrap();
+        }
+        hosts.push(host);
+        links.push(link);
+    }
+    for (leader, other) in [(0, 1), (1, 0)] {
+        world.until_steady(USERS[leader]).await;
+        let cut = Timestamp::now();
+        links[leader].cut();
+        let taken = world.until_taken(USERS[other], cut).await;
+        println!("taken {:?} after the cut", taken.duration_since(cut));
+        world.until_written(USERS[other], taken).await;
+        hosts[leader]
+            .until_logged("does not lead any more")
+            .await
+            .unwrap();
+        let healed = Timestamp::now();
+        links[leader].heal();
+        let reads = |request: &cluster_tests::audit::Request| {
+            request.user == USERS[leader] && request.resource == "leases"
+        };
+        world.until_sent("it is back", healed, reads).await;
+        world.until_written(USERS[other], Timestamp::now()).await;
+    }
+    load.stop().await;
+    world.until_settled().await;
+    world.check();
+    for host in hosts {
+        host.terminate().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn compat_044_a_leader_that_stood_still_writes_nothing_when_it_goes_on() {
+    let world = World::start().await;
+    let load = world.load();
+    let mut first = world.host(USERS[0]).await;
+    first.until_logged("this host leads").await.unwrap();
+    let _second = world.host(USERS[1]).await;
+    world.until_steady(USERS[0]).await;
+    let stopped = Timestamp::now();
+    first.signal(Signal::STOP).unwrap();
+    let taken = world.until_taken(USERS[1], stopped).await;
+    world.until_written(USERS[1], taken).await;
+    first.signal(Signal::CONT).unwrap();
+    first.until_logged("does not lead any more").await.unwrap();
+    world.until_written(USERS[1], Timestamp::now()).await;
+    load.stop().await;
+    world.until_settled().await;
+    world.check();
+}
+
+#[tokio::test]
+async fn compat_044_an_api_server_that_was_away_carries_out_nothing_of_before() {
+    let world = World::start().await;
+    let load = world.load();
+    let mut first = world.host(USERS[0]).await;
+    first.until_logged("this host leads").await.unwrap();
+    let _second = world.host(USERS[1]).await;
+    world.until_steady(USERS[0]).await;
+    let pid = i32::try_from(world.cluster.plane.pids().apiserver).unwrap();
+    let server = Pid::from_raw(pid).unwrap();
+    kill_process(server, Signal::STOP).unwrap();
+    first.until_logged("does not lead any more").await.unwrap();
+    // Longer than the lease: whoever comes first may have it.
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    let back = Timestamp::now();
+    kill_process(server, Signal::CONT).unwrap();
+    let taken = world
+        .until_sent("somebody leads", back, |request| request.renews())
+        .await;
+    let is_write = |request: &cluster_tests::audit::Request| request.is_write();
+    world.until_sent("somebody writes", taken, is_write).await;
+    load.stop().await;
+    world.until_settled().await;
+    world.check_carried_out();
+}
