@@ -84,6 +84,7 @@ fn nodes() -> impl Strategy<Value = Node> {
         Just(("", "")),
         Just(("a", "a")),
         Just(("a", "b")),
+        Just(("", "b")),
         Just(("a", ""))
     ];
     let all = (ours, completed, rules(), any::<bool>(), excused, boots);
@@ -125,7 +126,9 @@ fn nodes() -> impl Strategy<Value = Node> {
                 .insert("example.com/note".into(), "kept".into());
         }
         for index in completed {
-            let (key, value) = bootstrap::annotation(&rule(&format!("rule-{index}")));
+            let (key, plain) = bootstrap::annotation(&rule(&format!("rule-{index}")));
+            let stamped = format!(r#"{{"rule-name":"rule-{index}","boot-id":"a"}}"#);
+            let value = if boot.is_empty() { plain } else { stamped };
             node.annotations.insert(key, value);
         }
         let plan = plan_for(&node, &earlier);

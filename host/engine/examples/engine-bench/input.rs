@@ -36,6 +36,26 @@ pub(crate) fn rule() -> Rule {
     }
 }
 
+/// As slow as it gets: each condition is asked about three times.
+pub(crate) fn rule_with_parameters() -> Rule {
+    Rule {
+        enforcement: Enforcement::BootstrapOnly,
+        parameters: r#"{"maxHeartbeatAge":"15m","minReadyTime":"30s","rearmOnReboot":true}"#.into(),
+        ..rule()
+    }
+}
+
+/// Everything was reported a minute ago, in a new boot.
+pub(crate) fn rebooted() -> NodeAnswers {
+    let minute = std::time::Duration::from_secs(60);
+    NodeAnswers {
+        completion: Completion::EarlierBoot,
+        rebooted: Some(Timestamp::UNIX_EPOCH - minute),
+        now: Timestamp::UNIX_EPOCH + minute,
+        ..facts()
+    }
+}
+
 fn taint() -> TaintId {
     TaintId {
         key: "readiness.k8s.io/network-and-storage".into(),
