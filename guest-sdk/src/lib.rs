@@ -78,12 +78,12 @@
 //!
 //! # What to know
 //!
-//! - Ask the narrowest question first, and stop when the decision is made. What was asked is what
-//!   `host explain` shows, and how many runs `host check` has to try.
+//! - Ask the narrowest question first, and stop when the decision is made. What was asked stands
+//!   beside the verdict in `host eval -o json`, and the fewer answers there are, the fewer runs there
+//!   are to try.
 //! - A function that is never called does not become an import of the component. What is imported
 //!   is what an operator has to grant.
-//! - A panic is a trap: the evaluation fails, and the node stays as it is unless the operator wants
-//!   otherwise. Return `Err` with a sentence where a policy cannot decide.
+//! - A panic is a trap: the evaluation fails, and the node stays as it is. Return `Err` with a sentence where a policy cannot decide.
 //! - Memory is never freed during an evaluation, only after it.
 //! - `format!` and `panic!` with arguments bring Rust's formatting into the module: some 10 kB.
 

@@ -248,7 +248,7 @@ impl Description {
         self
     }
 
-    /// The values of a label or annotation that make a difference, for `host check`.
+    /// The values of a label or annotation that make a difference, for whoever tries every run.
     #[must_use]
     pub fn domain(mut self, key: impl Into<String>, values: &[&str]) -> Self {
         self.domains.push(Domain {

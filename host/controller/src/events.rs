@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use crate::client::{RequestError, create_event};
 use crate::metrics::{Metrics, Write};
+use crate::status::clip;
 
 /// The component that events name: clients filter by it.
 const CONTROLLER: &str = "node-readiness-controller";
@@ -69,7 +70,7 @@ impl Events {
             .nodename()
             .to_string_lossy()
             .into_owned();
-        let instance = clip(format!("{CONTROLLER}-{host}"), 128).into();
+        let instance = clip(&format!("{CONTROLLER}-{host}"), 128).into();
         let waiting =
             futures::stream::unfold(receive, |mut receive: mpsc::Receiver<Event>| async {
                 receive.recv().await.map(|event| (event, receive))
@@ -187,7 +188,7 @@ impl Events {
             type_: Some(type_.into()),
             reason: Some(reason.into()),
             action: Some(action.into()),
-            note: Some(clip(note, 1024)),
+            note: Some(clip(&note, 1024)),
             regarding: Some(ObjectReference {
                 api_version: Some(object.api_version()),
                 kind: Some(kind.into()),
@@ -237,7 +238,7 @@ impl Object<'_> {
 fn event_name(object: &str, suffix: &str, now: Timestamp) -> String {
     let suffix = suffix.to_ascii_lowercase();
     let suffix = suffix.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    let object = clip(object.to_owned(), 150);
+    let object = clip(object, 150);
     // Each part must end in a letter or a digit.
     let object = object.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
     format!(
@@ -245,14 +246,6 @@ fn event_name(object: &str, suffix: &str, now: Timestamp) -> String {
         suffix.trim_matches('-'),
         now.as_nanosecond()
     )
-}
-
-fn clip(mut text: String, bytes: usize) -> String {
-    let end = (0..=bytes.min(text.len()))
-        .rev()
-        .find(|&end| text.is_char_boundary(end));
-    text.truncate(end.unwrap_or_default());
-    text
 }
 
 #[cfg(test)]

@@ -340,7 +340,8 @@ fn size(name: &str, rule: &Rule, node: &NodeEntry) -> usize {
     2 * name.len() + 120 + conditions + failure
 }
 
-fn clip(text: &str, bytes: usize) -> String {
+/// The beginning of a text, at most so many bytes.
+pub(crate) fn clip(text: &str, bytes: usize) -> String {
     let end = (0..=bytes.min(text.len()))
         .rev()
         .find(|&end| text.is_char_boundary(end));

@@ -1,8 +1,6 @@
 //! `host run` as a process of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 
 use anyhow::{Context, bail, ensure};
 use control_plane::{Lifetime, Process, command};
@@ -170,39 +168,10 @@ impl Host {
     }
 }
 
-/// The `host` binary beside the running test or program, built if it is older than its sources:
-/// cargo knows.
+/// The `host` binary, built if it is older than its sources.
 ///
 /// # Errors
 /// It cannot be built.
 pub fn host_program() -> anyhow::Result<&'static Path> {
-    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| build().map_err(|error| format!("{error:#}")));
-    program
-        .as_deref()
-        .map_err(|error| anyhow::anyhow!("{error}"))
-}
-
-fn build() -> anyhow::Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    // target/PROFILE/NAME, or target/PROFILE/deps/NAME for a test.
-    let release = this.components().any(|part| part.as_os_str() == "release");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    // Of the whole workspace, so that its features are those of every other build: one wasmtime.
-    build
-        .args(["build", "--quiet", "--workspace", "--bin", "host"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
-    if release {
-        build.arg("--release");
-    }
-    ensure!(
-        build.status().context("cargo cannot be started")?.success(),
-        "host cannot be built"
-    );
-    let profile = if release { "release" } else { "debug" };
-    let folder = this.ancestors().find(|folder| folder.ends_with(profile));
-    Ok(folder
-        .context("the target folder was not found")?
-        .join("host"))
+    cli_tests::program::binary()
 }

@@ -128,12 +128,19 @@ async fn bootstrap(cluster: &Cluster) -> anyhow::Result<()> {
         "annotation {key} is missing"
     );
 
+    cluster
+        .until_status(rule, "the condition is True", shown("True"))
+        .await?;
+
     step("The agent dies: a bootstrap-only rule is done with this node");
     cluster
         .set_condition(NODE, "falco.org/FalcoReady", "False")
         .await?;
     let stored = cluster
-        .until_status(rule, "the condition is False", shown("False"))
+        .until_status(rule, "the condition is False", |status| {
+            let nodes = status.nodes.unwrap_or_default();
+            shown("False")(status) && nodes.held == Some(0)
+        })
         .await?;
     show(&cluster.nodes().get(NODE).await?);
     ensure!(
