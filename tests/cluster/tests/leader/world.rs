@@ -196,13 +196,11 @@ impl World {
         let mut holder: Option<&str> = None;
         let mut renewed: [Option<Timestamp>; 2] = [None; 2];
         let mut writes = [0; 2];
-        let (mut renewals, mut oldest) = (0, SignedDuration::ZERO);
         for request in &requests {
             let who = USERS.iter().position(|user| *user == request.user).unwrap();
             if request.stores_lease() {
                 holder = request.renews().then_some(request.user.as_str());
                 if request.renews() {
-                    renewals += 1;
                     renewed[who] = Some(request.received);
                 }
             } else if request.is_write() && counts(request) {
@@ -211,7 +209,6 @@ impl World {
                     panic!("a write before the lease: {request:?}");
                 };
                 let age = request.received.duration_since(sent);
-                oldest = oldest.max(age);
                 assert!(
                     age <= SignedDuration::from_secs(15),
                     "{age:?} old: {request:?}"
@@ -219,7 +216,6 @@ impl World {
                 assert_eq!(holder, Some(request.user.as_str()), "{request:?}");
             }
         }
-        println!("writes {writes:?}, renewals {renewals}, the oldest lease of a write {oldest:?}");
         assert!(
             writes.iter().sum::<usize>() > 0,
             "nothing was written at all"
