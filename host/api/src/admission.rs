@@ -203,11 +203,8 @@ fn conflicts<R: Borrow<NodeReadinessRule>>(
             && name(other) != name(rule)
             && !is_pair(rule, other)
             && !is_pair(other, rule)
-            && match (&own, Demands::of(&other.spec.node_selector)) {
-                (Some(own), Ok(other)) => own.overlap(&other),
-                // Nobody can say what it was meant to select.
-                _ => true,
-            }
+            // Nobody can say what a selector that cannot be read was meant to select.
+            && (own.as_ref()).is_none_or(|own| own.overlap(&other.spec.node_selector))
     };
     let mut names: Vec<String> = (others.into_iter())
         .filter(|other| collides(other.borrow()))

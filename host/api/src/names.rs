@@ -49,7 +49,7 @@ pub(crate) fn is_word(text: &str) -> bool {
         && edge(bytes.last())
         && bytes
             .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// A DNS subdomain (RFC 1123) in lower case.
