@@ -1,5 +1,4 @@
 //! How many requests a host sends, by the API server's audit log.
-#![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
 use cluster_tests::audit::{self, Request};
 use cluster_tests::{Cluster, Host, agent_rule, wait, worker};
