@@ -59,10 +59,12 @@ async fn compat_041_042_a_life_of_two_rules_as_a_scraper_sees_it() {
     let continuous = agent_rule("all", "continuous").replace("security-agent-ready", "other");
     cluster.apply(&continuous).unwrap();
     // The node is not older than the rules, and so its bootstrap has a duration.
-    cluster
-        .until_status("boot", "the rule is known", |status| status.nodes.is_some())
-        .await
-        .unwrap();
+    for rule in ["boot", "all"] {
+        cluster
+            .until_status(rule, "the rule is known", |status| status.nodes.is_some())
+            .await
+            .unwrap();
+    }
     for name in ["worker-1", "worker-2"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
         cluster
