@@ -7,6 +7,7 @@
 
 mod bench;
 mod codegen;
+mod compat;
 mod setup;
 mod steps;
 mod test;
@@ -43,6 +44,13 @@ enum Command {
     },
     /// Check that no crate depends on what it must not know.
     Walls,
+    /// Print what docs/compatibility.md promises, with the tests that prove it and how they went; fail
+    /// where there is none.
+    Compat {
+        /// Only find the tests, and run none.
+        #[arg(long)]
+        list: bool,
+    },
     /// Measure.
     Bench {
         #[command(subcommand)]
@@ -57,6 +65,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(),
         Command::Codegen { check } => codegen::run(check),
         Command::Walls => walls::check(),
+        Command::Compat { list } => compat::run(list),
         Command::Bench { what } => bench::run(&what),
     };
     match done {

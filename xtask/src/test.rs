@@ -1,7 +1,7 @@
 //! The second README command. The quick checks first.
 
 use crate::steps::{cargo, step};
-use crate::{codegen, setup, walls};
+use crate::{codegen, compat, setup, walls};
 
 /// Runs everything that must hold.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -21,5 +21,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ]),
     )?;
     codegen::run(true)?;
+    compat::run(true)?;
     step("tests", &mut cargo(&["test", "--workspace"]))
 }
