@@ -100,26 +100,27 @@ impl Events {
         (events, work)
     }
 
-    /// Tells that something happened to a taint of a node.
+    /// Tells that something happened to a taint of a node, by a rule with this name and UID. An adoption
+    /// is told once for a node and a rule, by whatever process and whatever became of the record of
+    /// it, as long as the API server keeps the event.
     pub(crate) fn tell(
         &self,
         node: &planner::facts::Node,
         kind: Kind,
         taint: &TaintId,
-        rule: &str,
+        (rule, rule_uid): (&str, &str),
         now: Timestamp,
     ) {
         let (reason, action, words) = kind.words();
-        let suffix = taint.key.rsplit('/').next().unwrap_or_default();
         let note = format!("Taint '{taint}' {words} rule '{rule}'");
-        self.send(
-            Object::Node(node),
-            "Normal",
-            (reason, action),
-            suffix,
-            note,
-            now,
-        );
+        let name = match kind {
+            Kind::Adopted => format!("{}.{}.{rule_uid}", short(&node.name), node.uid),
+            _ => {
+                let suffix = taint.key.rsplit('/').next().unwrap_or_default();
+                event_name(&node.name, suffix, now)
+            }
+        };
+        self.send(Object::Node(node), "Normal", (reason, action), name, note);
     }
 
     /// Warns of something about a node or a rule that will not mend itself. The same about the same
@@ -145,6 +146,7 @@ impl Events {
         since: Timestamp,
     ) {
         let (kind, name, uid) = object.identity();
+        let event = event_name(name, reason, since);
         let key = (uid.to_owned(), reason, subject.to_owned());
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= REMEMBERED {
@@ -157,14 +159,7 @@ impl Events {
         told.insert(key, Instant::now());
         drop(told);
         warn!(object = format!("{kind}/{name}"), reason, "{note}");
-        self.send(
-            object,
-            "Warning",
-            (reason, "Reconcile"),
-            reason,
-            note,
-            since,
-        );
+        self.send(object, "Warning", (reason, "Reconcile"), event, note);
     }
 
     fn send(
@@ -172,16 +167,14 @@ impl Events {
         object: Object<'_>,
         type_: &str,
         (reason, action): (&str, &str),
-        suffix: &str,
+        event_name: String,
         note: String,
-        stamp: Timestamp,
     ) {
         let (kind, name, uid) = object.identity();
         let event = Event {
             metadata: ObjectMeta {
                 namespace: Some("default".into()),
-                // Unique by its time: one thing happens to an object once in a nanosecond at most.
-                name: Some(event_name(name, suffix, stamp)),
+                name: Some(event_name),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(Timestamp::now())),
@@ -234,18 +227,21 @@ impl Object<'_> {
     }
 }
 
-/// A name that the API server takes, at most 253 characters, whatever the object's is.
+/// A name that the API server takes, at most 253 characters, whatever the object's is. Unique by its
+/// time: one thing happens to an object once in a nanosecond at most.
 fn event_name(object: &str, suffix: &str, now: Timestamp) -> String {
     let suffix = suffix.to_ascii_lowercase();
     let suffix = suffix.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    let object = clip(object, 150);
-    // Each part must end in a letter or a digit.
-    let object = object.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-    format!(
-        "{object}.{}.{:x}",
-        suffix.trim_matches('-'),
-        now.as_nanosecond()
-    )
+    let (object, suffix) = (short(object), suffix.trim_matches('-'));
+    format!("{object}.{suffix}.{:x}", now.as_nanosecond())
+}
+
+/// The beginning of the name of an object, so that more may follow. Each part must end in a letter or a
+/// digit.
+fn short(name: &str) -> String {
+    let name = clip(name, 150);
+    let name = name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    name.to_owned()
 }
 
 #[cfg(test)]

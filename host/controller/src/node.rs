@@ -267,13 +267,14 @@ fn announce(shared: &Shared, node: &Node, decided: &Decided<'_>, now: Timestamp)
             node = facts.name, rule, %taint, reason = outcome.reason, why = outcome.message,
             bootstrap_completed = outcome.completes, "{what}"
         );
-        shared.events.tell(facts, kind, taint, rule, now);
+        let owner = (rule, active.rule.uid.as_str());
+        shared.events.tell(facts, kind, taint, owner, now);
     }
     for record in &decided.plan.orphans {
         let taint = record.id();
         info!(node = facts.name, rule = record.rule, %taint, reason = "RuleGone", "taint removed");
-        shared
-            .events
-            .tell(facts, Kind::Removed, &taint, &record.rule, now);
+        let owner = (record.rule.as_str(), record.rule_uid.as_str());
+        let removed = Kind::Removed;
+        shared.events.tell(facts, removed, &taint, owner, now);
     }
 }

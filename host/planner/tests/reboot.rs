@@ -66,7 +66,7 @@ fn reported(node: &Node, condition: &str) -> bool {
 }
 
 #[test]
-fn compat_j_after_a_reboot_the_gate_closes_until_it_is_completed_anew() {
+fn compat_j_reboot_after_a_reboot_the_gate_closes_until_it_is_completed_anew() {
     let (node, ..) = carry_out(&node_in("one", 1, 2), verdict_per_boot(Absent, true));
     assert_eq!(record(&node), r#"{"rule-name":"agent","boot-id":"one"}"#);
     assert_eq!(bootstrap::completion(&node, &agent()), Completion::ThisBoot);
@@ -96,7 +96,7 @@ fn compat_j_after_a_reboot_the_gate_closes_until_it_is_completed_anew() {
 }
 
 #[test]
-fn compat_j_the_first_sight_of_a_completion_without_a_boot_stamps_it() {
+fn compat_j_reboot_the_first_sight_of_a_completion_without_a_boot_stamps_it() {
     for keep in [Keep, Absent] {
         let (plain, ..) = carry_out(&node_in("one", 1, 2), verdict(Absent, true));
         assert_eq!(record(&plain), r#"{"rule-name":"agent"}"#);
@@ -110,7 +110,7 @@ fn compat_j_the_first_sight_of_a_completion_without_a_boot_stamps_it() {
 }
 
 #[test]
-fn compat_j_without_the_parameter_boots_are_not_kept() {
+fn compat_j_reboot_without_the_parameter_boots_are_not_kept() {
     let (node, ..) = carry_out(&node_in("one", 1, 2), verdict_per_boot(Absent, true));
     let (stamped, ..) = carry_out(
         &then(&node, node_in("two", 30, 2)),
@@ -124,7 +124,7 @@ fn compat_j_without_the_parameter_boots_are_not_kept() {
 }
 
 #[test]
-fn compat_j_a_second_reboot_before_the_first_was_completed_begins_again() {
+fn compat_j_reboot_a_second_reboot_before_the_first_was_completed_begins_again() {
     let (node, ..) = carry_out(&node_in("one", 1, 2), verdict_per_boot(Absent, true));
     let node = then(&node, node_in("two", 30, 2));
     let (node, ..) = carry_out(&node, verdict_per_boot(Present, false));
@@ -137,14 +137,14 @@ fn compat_j_a_second_reboot_before_the_first_was_completed_begins_again() {
 }
 
 #[test]
-fn compat_j_a_kubelet_that_does_not_say_its_boot_any_more_has_not_rebooted() {
+fn compat_j_reboot_a_kubelet_that_does_not_say_its_boot_any_more_has_not_rebooted() {
     let (node, ..) = carry_out(&node_in("one", 1, 2), verdict_per_boot(Absent, true));
     let node = then(&node, node_in("", 30, 2));
     assert_eq!(bootstrap::completion(&node, &agent()), Completion::ThisBoot);
 }
 
 #[test]
-fn compat_j_without_a_heartbeat_of_ready_the_moment_of_first_sight_counts() {
+fn compat_j_reboot_without_a_heartbeat_of_ready_the_moment_of_first_sight_counts() {
     let (node, ..) = carry_out(&node_in("one", 1, 2), verdict_per_boot(Absent, true));
     let mut node = then(&node, node_in("two", 0, 2));
     node.conditions.remove(0);
@@ -159,7 +159,7 @@ fn compat_j_without_a_heartbeat_of_ready_the_moment_of_first_sight_counts() {
 }
 
 #[test]
-fn compat_j_where_no_reboot_was_seen_a_heartbeat_is_enough() {
+fn compat_j_reboot_where_no_reboot_was_seen_a_heartbeat_is_enough() {
     let mut node = node_in("one", 30, 2);
     assert!(reported(&node, "Agent"));
     assert!(!reported(&node, "Other"));
@@ -168,7 +168,7 @@ fn compat_j_where_no_reboot_was_seen_a_heartbeat_is_enough() {
 }
 
 #[test]
-fn compat_j_a_dry_run_or_a_suspended_rule_writes_nothing_about_boots() {
+fn compat_j_reboot_a_dry_run_or_a_suspended_rule_writes_nothing_about_boots() {
     let (node, ..) = carry_out(&node_in("one", 1, 2), verdict(Absent, true));
     let [mut dry, mut suspended, mut leaving] = [agent(), agent(), agent()];
     dry.dry_run = true;
@@ -194,7 +194,7 @@ fn compat_j_a_dry_run_or_a_suspended_rule_writes_nothing_about_boots() {
 
 /// Keys of both forms, what the Go controller writes, and what nobody can read.
 #[test]
-fn compat_j_a_rollback_and_a_return_break_nothing() {
+fn compat_j_reboot_a_rollback_and_a_return_break_nothing() {
     let older = "readiness.k8s.io/bootstrap-completed-agent";
     let newer = "readiness.k8s.io/bootstrap-completed-agent-uid";
     for left in [
@@ -232,7 +232,7 @@ fn compat_j_a_rollback_and_a_return_break_nothing() {
 }
 
 #[test]
-fn compat_j_a_failing_policy_leaves_an_earlier_boot_as_it_is() {
+fn compat_j_reboot_a_failing_policy_leaves_an_earlier_boot_as_it_is() {
     let (node, ..) = carry_out(&node_in("one", 1, 2), verdict_per_boot(Absent, true));
     let node = then(&node, node_in("two", 30, 2));
     let (after, state, _) = carry_out(&node, failed());

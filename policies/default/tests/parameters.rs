@@ -170,7 +170,7 @@ fn parameters_that_were_not_checked_stop_the_decision() {
 }
 
 #[test]
-fn compat_j_after_a_reboot_only_what_was_reported_since_counts() {
+fn compat_j_reboot_after_a_reboot_only_what_was_reported_since_counts() {
     for required in ALL {
         let rule = Fake::new().bootstrap_only().requires("A", required);
         let rule = rule.parameters(REARM).completed(Completion::EarlierBoot);
@@ -190,7 +190,7 @@ fn compat_j_after_a_reboot_only_what_was_reported_since_counts() {
 }
 
 #[test]
-fn compat_j_what_was_completed_in_this_boot_stays_so() {
+fn compat_j_reboot_what_was_completed_in_this_boot_stays_so() {
     let rule = Fake::new().bootstrap_only().requires("A", Status::True);
     let rule = rule.parameters(REARM).completed(Completion::ThisBoot);
     let regressed = decide(&rule);
@@ -203,7 +203,7 @@ fn compat_j_what_was_completed_in_this_boot_stays_so() {
 }
 
 #[test]
-fn compat_j_the_first_bootstrap_wants_a_heartbeat_too() {
+fn compat_j_reboot_the_first_bootstrap_wants_a_heartbeat_too() {
     let rule = Fake::new().bootstrap_only().requires("A", Status::True);
     let rule = rule.parameters(REARM).condition("A", Status::True);
     assert!(

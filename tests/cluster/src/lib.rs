@@ -2,12 +2,14 @@
 //! benchmark do with them.
 
 pub mod audit;
+mod barrier;
 mod cluster;
 mod host;
 pub mod link;
 pub mod proxy;
 pub mod scale;
 pub mod scrape;
+mod truth;
 pub mod wait;
 pub mod webhook;
 

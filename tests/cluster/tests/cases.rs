@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 const SENTINEL: &str = "zz-sentinel";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_case_passes_through_run() {
+async fn compat_012_to_022_every_case_passes_through_run() {
     let cluster = Cluster::start().await.unwrap();
     let mut failures = Vec::new();
     for (number, case) in load_all().unwrap().iter().enumerate() {

@@ -81,7 +81,7 @@ async fn add_foreign_taint(nodes: &Api<Node>) -> anyhow::Result<()> {
 /// The node is deleted and one of the same name created after our read: the new one must not get what
 /// was decided for the old one.
 #[tokio::test]
-async fn a_new_node_of_the_same_name_is_not_patched_for_the_old_one() {
+async fn compat_j_same_name_a_new_node_is_not_patched_for_the_old_one() {
     let cluster = Cluster::start().await.unwrap();
     cluster.create_node(&worker("node-1", false)).await.unwrap();
     let first = Arc::new(AtomicBool::new(true));
@@ -123,7 +123,7 @@ async fn a_new_node_of_the_same_name_is_not_patched_for_the_old_one() {
 
 /// The rules are late: until they are known, no node is let go and none is held.
 #[tokio::test]
-async fn nrc_253_nothing_is_decided_before_the_rules_are_known() {
+async fn nrc_253_254_nothing_is_decided_before_the_rules_are_known() {
     let cluster = Cluster::start().await.unwrap();
     // Held by a rule that an earlier host enforced: without its rule it would be released.
     cluster.create_node(&worker("node-1", false)).await.unwrap();
@@ -185,7 +185,7 @@ async fn nrc_253_nothing_is_decided_before_the_rules_are_known() {
 
 /// The API server refuses some writes: they are tried again, and nothing is lost or done twice.
 #[tokio::test]
-async fn compat_028_a_patch_that_fails_is_tried_again_and_the_other_nodes_do_not_wait() {
+async fn compat_027_028_a_patch_that_fails_is_tried_again_and_the_other_nodes_do_not_wait() {
     let cluster = Cluster::start().await.unwrap();
     for name in ["node-1", "node-2", "node-3"] {
         cluster.create_node(&worker(name, false)).await.unwrap();

@@ -36,7 +36,7 @@ spec: {{policyName: no-such-taint, validationActions: [Deny]}}
 }
 
 #[tokio::test]
-async fn compat_028_a_taint_that_admission_refuses_does_not_hold_up_the_others() {
+async fn nrc_362_408_compat_028_a_taint_that_admission_refuses_does_not_hold_up_the_others() {
     let cluster = Cluster::start().await.unwrap();
     cluster.create_node(&worker("node-1", false)).await.unwrap();
     cluster.create_node(&worker("node-2", false)).await.unwrap();
@@ -145,7 +145,7 @@ fn never_without(cluster: &Cluster, node: &str, key: &'static str) -> Arc<Atomic
 }
 
 #[tokio::test]
-async fn compat_j_a_rule_that_replaces_another_takes_over_without_a_gap() {
+async fn compat_j_replaces_another_and_takes_over_without_a_gap() {
     let cluster = Cluster::start().await.unwrap();
     for name in ["waiting", "completed"] {
         cluster.create_node(&worker(name, false)).await.unwrap();

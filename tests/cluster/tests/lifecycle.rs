@@ -99,7 +99,7 @@ async fn held(cluster: &Cluster) -> anyhow::Result<usize> {
 }
 
 #[tokio::test]
-async fn nrc_235_relabelled_out_while_the_host_is_down_the_taint_goes_and_foreign_ones_stay() {
+async fn nrc_235_339_relabelled_out_while_the_host_is_down_the_taint_goes_and_foreign_ones_stay() {
     let cluster = Cluster::start().await.unwrap();
     cluster.create_node(&worker("held", false)).await.unwrap();
     // Carries the same taint, put there by somebody else, and is selected by no rule.
@@ -138,7 +138,7 @@ async fn nrc_235_relabelled_out_while_the_host_is_down_the_taint_goes_and_foreig
 }
 
 #[tokio::test]
-async fn compat_023_a_deleted_rule_takes_its_taints_and_completions_with_it() {
+async fn nrc_247_compat_023_compat_j_deleted_a_rule_takes_its_taints_and_completions_with_it() {
     let cluster = Cluster::start().await.unwrap();
     for name in ["ready", "waiting"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
@@ -218,7 +218,7 @@ async fn deleted_while_the_host_is_down_a_rule_waits_for_its_nodes_to_be_release
 }
 
 #[tokio::test]
-async fn a_finalizer_removed_by_force_leaves_no_orphan() {
+async fn compat_j_finalizer_removed_by_force_leaves_no_orphan() {
     let cluster = Cluster::start().await.unwrap();
     cluster.create_node(&worker("node-1", false)).await.unwrap();
     let host = cluster.start_host().await.unwrap();
@@ -277,7 +277,7 @@ async fn compat_026_a_deleted_node_leaves_the_status() {
 
 /// The largest that the schema allows: 32 conditions with long names, and more nodes than are listed.
 #[tokio::test]
-async fn nrc_111_the_stored_status_stays_small_and_its_counts_true() {
+async fn nrc_111_131_345_the_stored_status_stays_small_and_its_counts_true() {
     let cluster = Cluster::start().await.unwrap();
     for number in 0..300 {
         let long = format!("node-{number}.{}", "x".repeat(60));

@@ -43,7 +43,7 @@ async fn until_ready_is(cluster: &Cluster, rule: &str, status: &str, reason: &st
 }
 
 #[tokio::test]
-async fn compat_j_a_suspended_rule_changes_nothing_and_catches_up_when_it_resumes() {
+async fn nrc_335_compat_j_suspend_changes_nothing_and_catches_up_when_it_resumes() {
     let cluster = Cluster::start().await.unwrap();
     workers(&cluster, 2).await;
     cluster
@@ -97,7 +97,7 @@ async fn compat_j_a_suspended_rule_changes_nothing_and_catches_up_when_it_resume
 }
 
 #[tokio::test]
-async fn compat_j_a_budget_is_never_exceeded_and_is_filled_again_when_a_node_is_released() {
+async fn nrc_5233_compat_j_budget_is_never_exceeded_and_is_filled_again_when_a_node_is_released() {
     let cluster = Cluster::start().await.unwrap();
     let names = workers(&cluster, 10).await;
     let budget = "  budget: {maxHeld: 25%, exemptYoungerThan: 0s}\n";
@@ -163,7 +163,7 @@ async fn compat_j_a_budget_is_never_exceeded_and_is_filled_again_when_a_node_is_
 }
 
 #[tokio::test]
-async fn compat_j_a_young_node_is_held_whatever_the_budget() {
+async fn compat_j_budget_holds_a_young_node_all_the_same() {
     let cluster = Cluster::start().await.unwrap();
     workers(&cluster, 2).await;
     let host = cluster.start_host().await.unwrap();

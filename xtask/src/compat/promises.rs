@@ -92,8 +92,9 @@ pub(super) fn keys(name: &str, promises: &[Promise]) -> Result<Vec<Key>, String>
     let mut rest = name;
     loop {
         if let Some(decision) = rest.strip_prefix("compat_j_") {
-            keys.push(decision_of(decision, promises).ok_or("no such decision")?);
-            break;
+            let (key, after) = decision_of(decision, promises).ok_or("no such decision")?;
+            keys.push(key);
+            rest = after;
         } else if let Some(lines) = rest.strip_prefix("compat_") {
             rest = take_lines(lines, &mut keys);
         } else if let Some(reports) = rest.strip_prefix("nrc_") {
@@ -142,23 +143,16 @@ fn take_reports<'a>(mut text: &'a str, promises: &[Promise], keys: &mut Vec<Key>
     text
 }
 
-/// The decision with the longest name that the text begins with, after an article.
-fn decision_of(text: &str, promises: &[Promise]) -> Option<Key> {
+/// The decision with the longest name that the text begins with, after an article; and what follows.
+fn decision_of<'a>(text: &'a str, promises: &[Promise]) -> Option<(Key, &'a str)> {
     let text = text.strip_prefix("a_").unwrap_or(text);
-    let begins = |key: &&Key| match key {
-        Key::Decision(name) => text
-            .strip_prefix(name.as_str())
-            .is_some_and(|rest| rest.starts_with('_')),
-        _ => false,
-    };
     let known = promises.iter().flat_map(|promise| &promise.keys);
-    known
-        .filter(begins)
-        .max_by_key(|key| match key {
-            Key::Decision(name) => name.len(),
-            _ => 0,
-        })
-        .cloned()
+    let begins = known.filter_map(|key| match key {
+        Key::Decision(name) => Some((key, text.strip_prefix(name.as_str())?.strip_prefix('_')?)),
+        _ => None,
+    });
+    let (key, rest) = begins.min_by_key(|(_, rest)| rest.len())?;
+    Some((key.clone(), rest))
 }
 
 #[cfg(test)]

@@ -206,7 +206,7 @@ fn compat_039_warnings(asked: &Asked) {
 
 /// The rules were stored before anybody asked, and conflict; the second has an empty selector too.
 #[tokio::test]
-async fn compat_040_what_must_never_hang_does_not() {
+async fn nrc_435_compat_040_what_must_never_hang_does_not() {
     let cluster = Cluster::start().await.unwrap();
     let everywhere = json!({});
     for stored in [
