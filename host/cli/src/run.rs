@@ -13,6 +13,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args};
 use controller::{LeaderElection, MetricsError, RunError, WebhookError};
 use engine::Engine;
@@ -32,7 +33,8 @@ use crate::output;
 )]
 pub struct Options {
     /// Kubeconfig; without it $KUBECONFIG, the cluster that this runs in, ~/.kube/config
-    #[arg(long, value_name = "FILE")]
+    // An empty one is none, as it is for Go: a manifest may have a variable there.
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     kubeconfig: Option<PathBuf>,
 
     /// Where /healthz and /readyz are served; 0: nowhere
@@ -128,7 +130,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     } = options;
     refused.check()?;
     let options = controller::Options {
-        kubeconfig,
+        kubeconfig: kubeconfig.filter(|path| !path.as_os_str().is_empty()),
         health: address("--health-probe-bind-address", &health_probe_bind_address)?,
         node_state_metrics: metrics.enable_node_state_metrics,
         metrics: metrics.check()?,

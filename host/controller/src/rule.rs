@@ -1,6 +1,7 @@
 //! One rule: its finalizer, and its status.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,9 +27,14 @@ use crate::status::{self, Matching};
 /// The shortest time between two writes of one rule's status.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The status that was written last, by UID of the rule.
+/// What was written.
 #[derive(Debug, Default)]
-pub(crate) struct Statuses(Mutex<HashMap<String, Last>>);
+pub(crate) struct Statuses {
+    /// The status that was written last, by UID of the rule.
+    last: Mutex<HashMap<String, Last>>,
+    /// Was it said that the definition in the cluster is not ours?
+    told: AtomicBool,
+}
 
 #[derive(Debug, Clone)]
 struct Last {
@@ -40,7 +46,7 @@ struct Last {
 
 impl Statuses {
     fn last(&self, uid: &str) -> Option<Last> {
-        self.0
+        self.last
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(uid)
@@ -49,18 +55,29 @@ impl Statuses {
 
     /// Trusts none of them any more.
     pub(crate) fn clear(&self) {
-        self.0
+        self.last
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
     }
 
     fn remember(&self, uid: &str, last: Option<Last>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match last {
             Some(last) => all.insert(uid.to_owned(), last),
             None => all.remove(uid),
         };
+    }
+
+    /// Says once, where it is so, that the server drops fields of a status that only our definition has.
+    fn tell_of_another_definition(&self, stored: Option<&NodeReadinessRuleStatus>) {
+        let dropped = stored.is_some_and(|stored| stored.conditions.is_empty());
+        if dropped && !self.told.swap(true, Ordering::Relaxed) {
+            warn!(
+                "the cluster has another definition of NodeReadinessRule, without the conditions and counts of its status, \
+                 suspend and budget: `host crd | kubectl apply -f -` installs ours; all else works"
+            );
+        }
     }
 }
 
@@ -211,6 +228,8 @@ async fn write_status(
         Err(RequestError::NotFound(_)) => return Ok(()),
         answer => answer?,
     };
+    // Each status of ours has conditions.
+    statuses.tell_of_another_definition(answer.status.as_ref());
     statuses.remember(
         &uid,
         Some(Last {

@@ -3,7 +3,12 @@
 
 mod changes;
 mod conflict;
+mod other_definition;
 mod owned;
+mod process;
+mod rights;
+mod rollback;
+mod rounds;
 mod told;
 
 use cluster_tests::Cluster;

@@ -1,0 +1,205 @@
+//! The Go controller before us, after us, and before us again: it leaves finalizers, completions of both
+//! forms, taints that nobody recorded, and a status that may be old or wrong.
+
+use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, worker};
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch};
+use planner::ownership;
+use serde_json::{Value, json};
+
+use crate::other_definition::install;
+use crate::{AGENT, patch_node};
+
+const WORKER: &str = "node-role.kubernetes.io/worker";
+
+/// As the Go controller writes a status: all of it, with its own fields only.
+async fn write_status(cluster: &Cluster, rule: &str, evaluations: &[(&str, &str)], time: &str) {
+    let entry = |(node, taint): &(&str, &str)| {
+        json!({
+            "nodeName": node, "taintStatus": taint, "lastEvaluationTime": time,
+            "conditionResults": [{ "type": AGENT, "currentStatus": "False", "requiredStatus": "True" }],
+        })
+    };
+    let evaluations: Vec<Value> = evaluations.iter().map(entry).collect();
+    let applied: Vec<_> = evaluations
+        .iter()
+        .map(|entry| entry["nodeName"].clone())
+        .collect();
+    let status = json!({
+        "observedGeneration": 1, "appliedNodes": applied, "nodeEvaluations": evaluations,
+        "failedNodes": [{
+            "nodeName": "long-gone", "reason": "EvaluationError", "message": "failed to add taint: no",
+            "lastEvaluationTime": time,
+        }],
+    });
+    let patch: json_patch::Patch =
+        serde_json::from_value(json!([{ "op": "add", "path": "/status", "value": status }]))
+            .unwrap();
+    let patch = Patch::Json::<()>(patch);
+    let rules = cluster.rules();
+    rules
+        .patch_status(rule, &Default::default(), &patch)
+        .await
+        .unwrap();
+}
+
+fn completions(node: &Node) -> Vec<&String> {
+    let keys = node.annotations().keys();
+    keys.filter(|key| key.contains("bootstrap-completed"))
+        .collect()
+}
+
+async fn taint(cluster: &Cluster, name: &str, tainted: bool) {
+    let taint = json!([{ "key": GUIDE_TAINT, "value": "pending", "effect": "NoSchedule" }]);
+    let taints = if tainted { taint } else { json!(null) };
+    patch_node(cluster, name, json!({ "spec": { "taints": taints } })).await;
+}
+
+/// With each of the two definitions.
+async fn there_and_back(cluster: &Cluster) {
+    // Held by the Go controller; held and then relabelled out; tainted by a stranger; released, though
+    // its status still says held; completed by either form.
+    for name in ["held", "out", "released", "by-uid", "by-name"] {
+        cluster
+            .create_node(&worker(name, matches!(name, "held" | "out")))
+            .await
+            .unwrap();
+    }
+    let mut stranger = worker("stranger", true);
+    stranger.labels.clear();
+    cluster.create_node(&stranger).await.unwrap();
+    cluster
+        .set_condition("released", AGENT, "True")
+        .await
+        .unwrap();
+    cluster
+        .apply(&agent_rule("agent", "bootstrap-only"))
+        .unwrap();
+    let finalizer = json!({ "metadata": { "finalizers": [api::rule::FINALIZER] } });
+    cluster.patch_rule("agent", finalizer).await.unwrap();
+    let uid = cluster.rules().get("agent").await.unwrap().uid().unwrap();
+    let by_uid = format!("readiness.k8s.io/bootstrap-completed-{uid}");
+    let by_name = "readiness.k8s.io/bootstrap-completed-agent";
+    let value = r#"{"rule-name":"agent"}"#;
+    cluster
+        .annotate_node("by-uid", json!({ &by_uid: value }))
+        .await
+        .unwrap();
+    cluster
+        .annotate_node("by-name", json!({ by_name: "true" }))
+        .await
+        .unwrap();
+    patch_node(
+        cluster,
+        "out",
+        json!({ "metadata": { "labels": { WORKER: null } } }),
+    )
+    .await;
+    // A node of this name was held once; this one is another, tainted by somebody else.
+    let said = [
+        ("held", "Present"),
+        ("out", "Present"),
+        ("released", "Present"),
+        ("reborn", "Present"),
+    ];
+    let time = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
+    write_status(cluster, "agent", &said, &time.to_string()).await;
+    cluster_tests::wait::until_true("the second is over", || async {
+        Ok(jiff::Timestamp::now() > time + jiff::SignedDuration::from_secs(1))
+    })
+    .await
+    .unwrap();
+    let mut reborn = worker("reborn", true);
+    reborn.labels.clear();
+    cluster.create_node(&reborn).await.unwrap();
+
+    let host = cluster.start_host().await.unwrap();
+    cluster
+        .until_tainted("out", GUIDE_TAINT, false)
+        .await
+        .unwrap();
+    let released = "released";
+    cluster_tests::wait::until_true("the bootstrap is complete", || async {
+        Ok(!completions(&cluster.nodes().get(released).await?).is_empty())
+    })
+    .await
+    .unwrap();
+    cluster.until_worked_off().await.unwrap();
+    let held = |name: &'static str| async move {
+        cluster.readiness_taints(name).await.unwrap().len() == 1
+    };
+    assert!(held("held").await && held("stranger").await && held("reborn").await);
+    assert!(!held("by-uid").await && !held("by-name").await && !held("released").await);
+    host.terminate().await.unwrap();
+
+    // Back to the Go controller. It knows nothing of records: it releases `held`, and completes it; it
+    // holds a new node; a rule of its making is deleted by force.
+    let node = cluster.nodes().get("held").await.unwrap();
+    let record = node.annotations()[ownership::ANNOTATION].clone();
+    taint(cluster, "held", false).await;
+    cluster
+        .annotate_node("held", json!({ &by_uid: value }))
+        .await
+        .unwrap();
+    cluster.create_node(&worker("new", true)).await.unwrap();
+    write_status(
+        cluster,
+        "agent",
+        &[("held", "Absent"), ("new", "Present")],
+        "2026-01-02T03:04:05Z",
+    )
+    .await;
+
+    // And back to us: what it completed stays so, what it holds is held, the old record is gone.
+    let host = cluster.start_host().await.unwrap();
+    cluster.until_worked_off().await.unwrap();
+    let node = cluster.nodes().get("held").await.unwrap();
+    assert!(
+        !node.annotations().contains_key(ownership::ANNOTATION),
+        "{record}"
+    );
+    assert!(!held("held").await && held("new").await && held("stranger").await);
+    cluster.set_condition("new", AGENT, "True").await.unwrap();
+    cluster
+        .until_tainted("new", GUIDE_TAINT, false)
+        .await
+        .unwrap();
+    cluster
+        .until_status("agent", "nothing of the false status is left", |status| {
+            let applied = ["by-name", "by-uid", "held", "new", "released"];
+            status.failed_nodes.is_empty() && status.applied_nodes == applied
+        })
+        .await
+        .unwrap();
+    cluster.delete_rule("agent").await.unwrap();
+    for node in cluster.nodes().list(&Default::default()).await.unwrap() {
+        assert_eq!(completions(&node), [""; 0], "{}", node.name_any());
+        assert!(
+            !node.annotations().contains_key(ownership::ANNOTATION),
+            "{}",
+            node.name_any()
+        );
+    }
+    assert_eq!(
+        cluster.tainted(GUIDE_TAINT).await.unwrap(),
+        2,
+        "the strangers' stay"
+    );
+    host.terminate().await.unwrap();
+    for node in cluster.nodes().list(&Default::default()).await.unwrap() {
+        cluster
+            .nodes()
+            .delete(&node.name_any(), &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn compat_011_021_compat_j_rollback_and_return_lose_nothing_and_take_nothing() {
+    let cluster = Cluster::start().await.unwrap();
+    there_and_back(&cluster).await;
+    install(&cluster).await;
+    there_and_back(&cluster).await;
+}
