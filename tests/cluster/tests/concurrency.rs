@@ -185,9 +185,9 @@ async fn nrc_253_254_nothing_is_decided_before_the_rules_are_known() {
 
 /// The API server refuses some writes: they are tried again, and nothing is lost or done twice.
 #[tokio::test]
-async fn compat_027_028_a_patch_that_fails_is_tried_again_and_the_other_nodes_do_not_wait() {
+async fn compat_026_027_028_a_patch_that_fails_is_tried_again_and_the_other_nodes_do_not_wait() {
     let cluster = Cluster::start().await.unwrap();
-    for name in ["node-1", "node-2", "node-3"] {
+    for name in ["node-1", "node-2", "node-3", "node-4"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
     }
     let refused = Arc::new(AtomicUsize::new(0));
@@ -197,7 +197,7 @@ async fn compat_027_028_a_patch_that_fails_is_tried_again_and_the_other_nodes_do
         let (refused, healed) = (Arc::clone(&counted), Arc::clone(&heals));
         Box::pin(async move {
             if is_node_patch(&method, &path)
-                && path.contains("node-1")
+                && (path.contains("node-1") || path.contains("node-4"))
                 && !healed.load(Ordering::SeqCst)
             {
                 refused.fetch_add(1, Ordering::SeqCst);
@@ -217,6 +217,16 @@ async fn compat_027_028_a_patch_that_fails_is_tried_again_and_the_other_nodes_do
         .unwrap();
     cluster
         .until_tainted("node-3", GUIDE_TAINT, true)
+        .await
+        .unwrap();
+    // A node that fails and goes leaves the list of failures.
+    cluster
+        .until_status("agent", "both failed", |status| status.failed_nodes.len() == 2)
+        .await
+        .unwrap();
+    cluster
+        .nodes()
+        .delete("node-4", &Default::default())
         .await
         .unwrap();
     let failing = cluster

@@ -112,7 +112,7 @@ fn refused(answer: kube::Result<()>) -> String {
 }
 
 #[tokio::test]
-async fn compat_034_to_039_rules_are_reviewed() {
+async fn nrc_414_compat_034_to_039_rules_are_reviewed() {
     let asked = Asked::start().await;
     compat_034_035_038_what_is_wrong_with_a_rule(&asked).await;
     compat_036_037_one_taint_on_one_node_has_one_rule(&asked).await;
