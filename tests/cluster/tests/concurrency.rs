@@ -221,7 +221,9 @@ async fn compat_026_027_028_a_patch_that_fails_is_tried_again_and_the_other_node
         .unwrap();
     // A node that fails and goes leaves the list of failures.
     cluster
-        .until_status("agent", "both failed", |status| status.failed_nodes.len() == 2)
+        .until_status("agent", "both failed", |status| {
+            status.failed_nodes.len() == 2
+        })
         .await
         .unwrap();
     cluster
