@@ -1,6 +1,7 @@
 //! A real API server with our CRD, a running host, and the few things that tests, the demo and the
 //! benchmark do with them.
 
+mod agent;
 pub mod audit;
 mod barrier;
 mod cluster;
@@ -13,5 +14,6 @@ mod truth;
 pub mod wait;
 pub mod webhook;
 
+pub use agent::AGENT;
 pub use cluster::{Cluster, GUIDE_TAINT, NodeSpec, agent_rule, worker};
 pub use host::{Host, host_program};

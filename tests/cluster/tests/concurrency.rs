@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cluster_tests::proxy::{Fault, Proxy};
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
+use cluster_tests::{Cluster, agent_rule, wait, worker};
 use http::StatusCode;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams};
@@ -36,10 +36,7 @@ async fn compat_030_a_taint_added_between_our_read_and_our_write_survives() {
         .unwrap();
     let host = proxy.start_host(&cluster).await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    let node = cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    let node = cluster.until_held("node-1").await;
     let taints = node.spec.unwrap().taints.unwrap();
     let foreign = taints
         .iter()
@@ -129,10 +126,7 @@ async fn nrc_253_254_nothing_is_decided_before_the_rules_are_known() {
     cluster.create_node(&worker("node-1", false)).await.unwrap();
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-1").await;
     host.terminate().await.unwrap();
     cluster.create_node(&worker("node-2", false)).await.unwrap();
 
@@ -152,7 +146,7 @@ async fn nrc_253_254_nothing_is_decided_before_the_rules_are_known() {
     let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
         .await
         .unwrap();
-    let mut host = proxy.spawn_host(&cluster).unwrap();
+    let mut host = proxy.spawn_host(&cluster, &[]).unwrap();
     asked.notified().await;
     wait::until_true("the nodes are listed", || async {
         Ok(proxy.count("GET", "/api/v1/nodes") > 0)
@@ -160,17 +154,11 @@ async fn nrc_253_254_nothing_is_decided_before_the_rules_are_known() {
     .await
     .unwrap();
     // Something that the host hears of, and must not act on.
-    cluster
-        .set_condition("node-1", "example.com/AgentReady", "False")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-1", "False").await;
     assert_eq!(proxy.count("PATCH", "/"), 0);
     release.notify_one();
     host.until_logged("caches are synced").await.unwrap();
-    cluster
-        .until_tainted("node-2", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-2").await;
     let touched = proxy
         .passed()
         .into_iter()
@@ -211,14 +199,8 @@ async fn compat_026_027_028_a_patch_that_fails_is_tried_again_and_the_other_node
         .unwrap();
     let _host = proxy.start_host(&cluster).await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster
-        .until_tainted("node-2", GUIDE_TAINT, true)
-        .await
-        .unwrap();
-    cluster
-        .until_tainted("node-3", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-2").await;
+    cluster.until_held("node-3").await;
     // A node that fails and goes leaves the list of failures.
     cluster
         .until_status("agent", "both failed", |status| {
@@ -254,10 +236,7 @@ async fn compat_026_027_028_a_patch_that_fails_is_tried_again_and_the_other_node
     assert!(!status.applied_nodes.contains(&"node-1".to_owned()));
     assert!(cluster.readiness_taints("node-1").await.unwrap().is_empty());
     healed.store(true, Ordering::SeqCst);
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-1").await;
     cluster
         .until_status("agent", "nothing fails", |status| {
             status.failed_nodes.is_empty()

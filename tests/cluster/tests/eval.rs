@@ -9,10 +9,7 @@ async fn without_node_files_the_nodes_of_the_cluster_are_evaluated_and_left_alon
     let cluster = Cluster::start().await.unwrap();
     cluster.create_node(&worker("held", false)).await.unwrap();
     cluster.create_node(&worker("ready", true)).await.unwrap();
-    cluster
-        .set_condition("ready", "example.com/AgentReady", "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("ready", "True").await;
     let versions = || async {
         let nodes = cluster.nodes().list(&Default::default()).await.unwrap();
         nodes

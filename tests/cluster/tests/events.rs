@@ -34,10 +34,7 @@ async fn compat_031_032_033_a_taint_is_added_removed_or_adopted_with_one_event()
     cluster.create_node(&worker("adopted", true)).await.unwrap();
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster
-        .until_tainted("added", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("added").await;
     let adopted = "readiness.node.x-k8s.io/taint-owners";
     wait::until_true("the taint that was there is adopted", || async {
         let node = cluster.nodes().get("adopted").await?;
@@ -48,14 +45,8 @@ async fn compat_031_032_033_a_taint_is_added_removed_or_adopted_with_one_event()
     })
     .await
     .unwrap();
-    cluster
-        .set_condition("added", "example.com/AgentReady", "True")
-        .await
-        .unwrap();
-    cluster
-        .until_tainted("added", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.agent_reports("added", "True").await;
+    cluster.until_released("added").await;
     host.terminate().await.unwrap();
     // A second host finds everything done, and has nothing to tell.
     let host = cluster.start_host().await.unwrap();

@@ -11,8 +11,6 @@ use kube::api::{WatchEvent, WatchParams};
 use planner::ownership;
 use serde_json::json;
 
-const AGENT: &str = "example.com/AgentReady";
-
 /// Refuses any node with this taint, as an operator's own admission may.
 fn admission_against(key: &str) -> String {
     format!(
@@ -150,16 +148,10 @@ async fn compat_j_replaces_another_and_takes_over_without_a_gap() {
     for name in ["waiting", "completed"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
     }
-    cluster
-        .set_condition("completed", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("completed", "True").await;
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("old", "bootstrap-only")).unwrap();
-    cluster
-        .until_tainted("waiting", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("waiting").await;
     cluster
         .until_status("old", "one is complete", |status| {
             status.nodes.is_some_and(|nodes| nodes.completed == Some(1))
@@ -226,10 +218,7 @@ async fn a_rule_that_became_unusable_takes_its_completions_with_it() {
     for name in ["completed", "waiting"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
     }
-    cluster
-        .set_condition("completed", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("completed", "True").await;
     let host = cluster.start_host().await.unwrap();
     let rule = agent_rule("agent", "bootstrap-only").replace(", value: pending", "");
     cluster.apply(&rule).unwrap();
@@ -294,10 +283,7 @@ async fn an_owner_record_that_cannot_be_read_is_told_on_its_node() {
     );
     // A rule that holds the node writes its record all the same.
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    let node = cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    let node = cluster.until_held("node-1").await;
     assert!(node.annotations()[ownership::ANNOTATION].contains("\"rule\":\"agent\""));
     host.terminate().await.unwrap();
 }
@@ -306,22 +292,13 @@ async fn an_owner_record_that_cannot_be_read_is_told_on_its_node() {
 async fn compat_017_a_taint_put_on_a_completed_node_by_hand_stays_with_one_warning() {
     let cluster = Cluster::start().await.unwrap();
     cluster.create_node(&worker("node-1", true)).await.unwrap();
-    cluster
-        .set_condition("node-1", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-1", "True").await;
     let host = cluster.start_host().await.unwrap();
     cluster
         .apply(&agent_rule("agent", "bootstrap-only"))
         .unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, false)
-        .await
-        .unwrap();
-    cluster
-        .set_condition("node-1", AGENT, "False")
-        .await
-        .unwrap();
+    cluster.until_released("node-1").await;
+    cluster.agent_reports("node-1", "False").await;
     cluster
         .plane
         .kubectl_ok(&[
@@ -343,14 +320,8 @@ async fn compat_017_a_taint_put_on_a_completed_node_by_hand_stays_with_one_warni
     }
     // Satisfied again: then it goes.
     assert_eq!(cluster.readiness_taints("node-1").await.unwrap().len(), 1);
-    cluster
-        .set_condition("node-1", AGENT, "True")
-        .await
-        .unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.agent_reports("node-1", "True").await;
+    cluster.until_released("node-1").await;
     host.terminate().await.unwrap();
     assert_eq!(
         cluster

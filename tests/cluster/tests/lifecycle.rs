@@ -38,10 +38,7 @@ async fn killed_at_any_moment_it_converges_to_the_same_state() {
     host.kill().await.unwrap();
 
     for name in &names {
-        cluster
-            .set_condition(name, "example.com/AgentReady", "True")
-            .await
-            .unwrap();
+        cluster.agent_reports(name, "True").await;
     }
     for reached in [59, 40, 20, 1] {
         let host = cluster.start_host().await.unwrap();
@@ -108,10 +105,7 @@ async fn nrc_235_339_relabelled_out_while_the_host_is_down_the_taint_goes_and_fo
     cluster.create_node(&stranger).await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     let host = cluster.start_host().await.unwrap();
-    cluster
-        .until_tainted("held", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("held").await;
     host.kill().await.unwrap();
     let unlabel = Patch::Merge(
         json!({ "metadata": { "labels": { "node-role.kubernetes.io/worker": null } } }),
@@ -122,10 +116,7 @@ async fn nrc_235_339_relabelled_out_while_the_host_is_down_the_taint_goes_and_fo
         .await
         .unwrap();
     let host = cluster.start_host().await.unwrap();
-    let node = cluster
-        .until_tainted("held", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    let node = cluster.until_released("held").await;
     assert!(!node.annotations().contains_key(ownership::ANNOTATION));
     cluster
         .until_status("agent", "no node is left", |status| {
@@ -143,18 +134,12 @@ async fn nrc_247_compat_023_compat_j_deleted_a_rule_takes_its_taints_and_complet
     for name in ["ready", "waiting"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
     }
-    cluster
-        .set_condition("ready", "example.com/AgentReady", "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("ready", "True").await;
     let host = cluster.start_host().await.unwrap();
     cluster
         .apply(&agent_rule("agent", "bootstrap-only"))
         .unwrap();
-    cluster
-        .until_tainted("waiting", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("waiting").await;
     let stored = cluster
         .until_status("agent", "one is complete", |status| {
             status.nodes.is_some_and(|nodes| nodes.completed == Some(1))
@@ -190,10 +175,7 @@ async fn deleted_while_the_host_is_down_a_rule_waits_for_its_nodes_to_be_release
     cluster.create_node(&worker("node-1", false)).await.unwrap();
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-1").await;
     host.terminate().await.unwrap();
     cluster
         .rules()
@@ -205,10 +187,7 @@ async fn deleted_while_the_host_is_down_a_rule_waits_for_its_nodes_to_be_release
         "the finalizer keeps it"
     );
     let host = cluster.start_host().await.unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("node-1").await;
     wait::until_true("the rule is gone", || async {
         Ok(cluster.rules().get_opt("agent").await?.is_none())
     })
@@ -223,10 +202,7 @@ async fn compat_j_finalizer_removed_by_force_leaves_no_orphan() {
     cluster.create_node(&worker("node-1", false)).await.unwrap();
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-1").await;
     host.terminate().await.unwrap();
     let force = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
     cluster
@@ -237,10 +213,7 @@ async fn compat_j_finalizer_removed_by_force_leaves_no_orphan() {
     cluster.delete_rule("agent").await.unwrap();
     assert_eq!(cluster.readiness_taints("node-1").await.unwrap().len(), 1);
     let host = cluster.start_host().await.unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("node-1").await;
     host.terminate().await.unwrap();
 }
 

@@ -15,8 +15,6 @@ use k8s_openapi::api::admissionregistration::v1::{
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::json;
 
-const READY: &str = "example.com/AgentReady";
-
 /// Starts a host that serves metrics, and says where.
 async fn start(cluster: &Cluster, more: &[&str]) -> (Host, String) {
     let mut arguments = vec![
@@ -67,19 +65,10 @@ async fn compat_041_042_a_life_of_two_rules_as_a_scraper_sees_it() {
     }
     for name in ["worker-1", "worker-2"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
-        cluster
-            .until_tainted(name, GUIDE_TAINT, true)
-            .await
-            .unwrap();
+        cluster.until_held(name).await;
     }
-    cluster
-        .set_condition("worker-1", READY, "True")
-        .await
-        .unwrap();
-    cluster
-        .until_tainted("worker-1", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.agent_reports("worker-1", "True").await;
+    cluster.until_released("worker-1").await;
 
     let scrape = until(&address, "both rules let worker-1 go", |scrape| {
         let gone = r#"node_readiness_rule_nodes{rule="all",state="released"}"#;
@@ -300,10 +289,7 @@ async fn compat_042_a_refused_taint_counts_as_its_failure_and_as_an_evaluation_e
         .delete(refuse, &DeleteParams::default())
         .await
         .unwrap();
-    cluster
-        .until_tainted("worker-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("worker-1").await;
     let scrape = until(&address, "the taint is counted", |scrape| {
         scrape.get(added) == Some(1.0)
     })
@@ -327,18 +313,9 @@ async fn compat_041_promtool_finds_nothing_but_the_name_that_the_contract_fixes(
         .create_node(&worker("worker-1", false))
         .await
         .unwrap();
-    cluster
-        .until_tainted("worker-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
-    cluster
-        .set_condition("worker-1", READY, "True")
-        .await
-        .unwrap();
-    cluster
-        .until_tainted("worker-1", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_held("worker-1").await;
+    cluster.agent_reports("worker-1", "True").await;
+    cluster.until_released("worker-1").await;
     let completed = r#"node_readiness_bootstrap_completed_total{rule="boot"}"#;
     let scrape = until(&address, "the completion is counted", |scrape| {
         scrape.get(completed) == Some(1.0)

@@ -1,13 +1,11 @@
 //! The parameters of the default policy, where time goes by itself.
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
+use cluster_tests::{AGENT, Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use jiff::{Timestamp, ToSpan};
 use kube::api::{Patch, PatchParams};
 use planner::rule::Status;
 use serde_json::{Value, json};
-
-const AGENT: &str = "example.com/AgentReady";
 
 fn rule_with(mode: &str, parameters: &str) -> String {
     let rule = agent_rule("agent", mode);
@@ -46,15 +44,9 @@ async fn nrc_357_a_heartbeat_grows_too_old_without_any_event() {
     cluster
         .apply(&rule_with("continuous", "{maxHeartbeatAge: 2s}"))
         .unwrap();
-    cluster
-        .set_condition("worker", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("worker", "True").await;
     host.until_logged("taint removed").await.unwrap();
-    let node = cluster
-        .until_tainted("worker", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    let node = cluster.until_held("worker").await;
     let condition = node.status.unwrap().conditions.unwrap();
     assert_eq!(condition[0].status, "True", "it only grew old");
     host.until_logged("without a heartbeat in the last 2s")
@@ -62,14 +54,8 @@ async fn nrc_357_a_heartbeat_grows_too_old_without_any_event() {
         .unwrap();
     // A held node is not looked at again: what comes next is the reporter's.
     let before = version(&cluster).await;
-    cluster
-        .set_condition("worker", AGENT, "True")
-        .await
-        .unwrap();
-    let after = cluster
-        .until_tainted("worker", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.agent_reports("worker", "True").await;
+    let after = cluster.until_released("worker").await;
     assert_ne!(after.metadata.resource_version, Some(before));
     host.terminate().await.unwrap();
 }
@@ -99,10 +85,7 @@ async fn a_node_is_released_once_its_condition_lasted() {
     let held = Timestamp::now().duration_since(since).as_secs() < 2;
     let nodes = seen.status.unwrap().nodes.unwrap();
     assert!(!held || nodes.held == Some(1), "{nodes:?}");
-    cluster
-        .until_tainted("worker", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("worker").await;
     assert!(Timestamp::now().duration_since(since).as_secs() >= 2);
     host.terminate().await.unwrap();
 }
@@ -124,10 +107,7 @@ async fn compat_j_a_reboot_arms_the_rule_again() {
         .apply(&rule_with("bootstrap-only", "{rearmOnReboot: true}"))
         .unwrap();
     set_status(&cluster, status("one", 100, 90)).await;
-    let node = cluster
-        .until_tainted("worker", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    let node = cluster.until_released("worker").await;
     let uid = cluster.rules().get("agent").await.unwrap().metadata.uid;
     let key = format!("readiness.k8s.io/bootstrap-completed-{}", uid.unwrap());
     let completion = |node: &k8s_openapi::api::core::v1::Node| {
@@ -157,19 +137,13 @@ async fn compat_j_a_reboot_arms_the_rule_again() {
 
     set_status(&cluster, status("two", 50, 60)).await;
     let host = cluster.start_host().await.unwrap();
-    let node = cluster
-        .until_tainted("worker", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    let node = cluster.until_held("worker").await;
     assert!(completion(&node).contains(r#""rebooted":{"boot-id":"two""#));
     // A restart does not forget which heartbeat of Ready counts.
     host.kill().await.unwrap();
     set_status(&cluster, status("two", 0, 40)).await;
     let host = cluster.start_host().await.unwrap();
-    let node = cluster
-        .until_tainted("worker", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    let node = cluster.until_released("worker").await;
     assert_eq!(
         completion(&node),
         r#"{"rule-name":"agent","boot-id":"two"}"#
@@ -186,10 +160,7 @@ async fn a_rule_with_refused_parameters_is_stalled_and_its_taints_stay() {
     cluster
         .apply(&rule_with("continuous", "{maxHeartbeatAge: 1h}"))
         .unwrap();
-    cluster
-        .until_tainted("worker", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("worker").await;
     let parameters =
         |age: &str| json!({ "spec": { "policy": { "parameters": { "maxHeartbeatAge": age } } } });
     cluster
@@ -216,10 +187,7 @@ async fn a_rule_with_refused_parameters_is_stalled_and_its_taints_stay() {
         .until_tainted("worker", "readiness.k8s.io/other", true)
         .await
         .unwrap();
-    cluster
-        .set_condition("worker", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("worker", "True").await;
     cluster
         .until_tainted("worker", "readiness.k8s.io/other", false)
         .await
@@ -230,9 +198,6 @@ async fn a_rule_with_refused_parameters_is_stalled_and_its_taints_stay() {
         .patch_rule("agent", parameters("30m"))
         .await
         .unwrap();
-    cluster
-        .until_tainted("worker", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("worker").await;
     host.terminate().await.unwrap();
 }

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::{AGENT, node_patches, observer, patch_node};
+use crate::{node_patches, observer, patch_node};
 
 const WORKER: &str = "node-role.kubernetes.io/worker";
 
@@ -21,10 +21,7 @@ async fn compat_025_029_whatever_changes_is_acted_on_at_once() {
     let host = cluster.start_host().await.unwrap();
     // A new rule for a node that exists, and a new node for a rule that exists.
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster
-        .until_tainted("early", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("early").await;
     let mut late = worker("late", false);
     late.labels.clear();
     cluster.create_node(&late).await.unwrap();
@@ -32,18 +29,12 @@ async fn compat_025_029_whatever_changes_is_acted_on_at_once() {
     cluster.until_worked_off().await.unwrap();
     assert_eq!(cluster.readiness_taints("late").await.unwrap(), [""; 0]);
     patch_node(&cluster, "late", labels(json!({ WORKER: "" }))).await;
-    cluster
-        .until_tainted("late", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("late").await;
     patch_node(&cluster, "late", labels(json!({ WORKER: null }))).await;
-    cluster
-        .until_tainted("late", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("late").await;
     // Conditions, both ways.
     for (status, held) in [("True", false), ("False", true)] {
-        cluster.set_condition("early", AGENT, status).await.unwrap();
+        cluster.agent_reports("early", status).await;
         cluster
             .until_tainted("early", GUIDE_TAINT, held)
             .await
@@ -52,10 +43,7 @@ async fn compat_025_029_whatever_changes_is_acted_on_at_once() {
     // Taints: one taken off by hand comes back.
     let uid = cluster.nodes().get("early").await.unwrap().metadata.uid;
     patch_node(&cluster, "early", json!({ "spec": { "taints": null } })).await;
-    let node = cluster
-        .until_tainted("early", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    let node = cluster.until_held("early").await;
     assert_eq!(node.metadata.uid, uid);
 
     // Labels and annotations of a rule are no new generation; its spec is.
@@ -91,10 +79,7 @@ async fn compat_023_024_the_finalizer_is_first_and_a_rule_that_goes_does_nothing
     let proxy = observer(&cluster).await;
     let host = proxy.start_host(&cluster).await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-1").await;
     let patched: Vec<_> = (proxy.passed().into_iter())
         .filter(|request| request.method == "PATCH")
         .map(|request| request.path)
@@ -118,20 +103,14 @@ async fn compat_023_024_the_finalizer_is_first_and_a_rule_that_goes_does_nothing
         .delete("agent", &DeleteParams::default())
         .await
         .unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("node-1").await;
     wait::until_true("our finalizer is gone, and theirs is not", || async {
         Ok(cluster.rules().get("agent").await?.finalizers() == ["example.com/theirs"])
     })
     .await
     .unwrap();
     cluster.create_node(&worker("node-2", false)).await.unwrap();
-    cluster
-        .set_condition("node-1", AGENT, "False")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-1", "False").await;
     cluster.until_worked_off().await.unwrap();
     for node in ["node-1", "node-2"] {
         assert_eq!(cluster.readiness_taints(node).await.unwrap(), [""; 0]);
@@ -156,26 +135,17 @@ async fn compat_j_relabelled_out_is_no_completion_and_takes_none_away() {
     for name in ["held", "completed"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
     }
-    cluster
-        .set_condition("completed", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("completed", "True").await;
     let host = cluster.start_host().await.unwrap();
     cluster
         .apply(&agent_rule("agent", "bootstrap-only"))
         .unwrap();
-    cluster
-        .until_tainted("held", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("held").await;
     cluster.until_status_is_true("agent").await.unwrap();
     for name in ["held", "completed"] {
         patch_node(&cluster, name, labels(json!({ WORKER: null }))).await;
     }
-    cluster
-        .until_tainted("held", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("held").await;
     cluster.until_worked_off().await.unwrap();
     let completions = |node: k8s_openapi::api::core::v1::Node| {
         let keys = node.annotations().keys().cloned();
@@ -189,13 +159,10 @@ async fn compat_j_relabelled_out_is_no_completion_and_takes_none_away() {
     );
     // Back in: the one is held again, and the other never.
     for name in ["held", "completed"] {
-        cluster.set_condition(name, AGENT, "False").await.unwrap();
+        cluster.agent_reports(name, "False").await;
         patch_node(&cluster, name, labels(json!({ WORKER: "" }))).await;
     }
-    cluster
-        .until_tainted("held", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("held").await;
     cluster.until_worked_off().await.unwrap();
     assert_eq!(
         cluster.readiness_taints("completed").await.unwrap(),
@@ -217,15 +184,9 @@ async fn compat_j_transition_is_one_patch_and_one_event() {
         .apply(&agent_rule("agent", "bootstrap-only"))
         .unwrap();
     for name in ["node-1", "node-2"] {
-        cluster
-            .until_tainted(name, GUIDE_TAINT, true)
-            .await
-            .unwrap();
-        cluster.set_condition(name, AGENT, "True").await.unwrap();
-        cluster
-            .until_tainted(name, GUIDE_TAINT, false)
-            .await
-            .unwrap();
+        cluster.until_held(name).await;
+        cluster.agent_reports(name, "True").await;
+        cluster.until_released(name).await;
     }
     cluster.until_status_is_true("agent").await.unwrap();
     assert_eq!(node_patches(&proxy), 4);
@@ -263,7 +224,7 @@ async fn compat_j_cordoned_compat_j_time_added_compat_j_value_set_later() {
         agent_rule("agent", "continuous").replace("effect: NoSchedule, value: pending", taint);
     cluster.apply(&rule).unwrap();
     for (status, held) in [("False", true), ("True", false), ("False", true)] {
-        cluster.set_condition("early", AGENT, status).await.unwrap();
+        cluster.agent_reports("early", status).await;
         let node = cluster
             .until_tainted("early", GUIDE_TAINT, held)
             .await
@@ -280,10 +241,7 @@ async fn compat_j_cordoned_compat_j_time_added_compat_j_value_set_later() {
     let change = json!({ "spec": { "taint": { "value": "later" } } });
     cluster.patch_rule("agent", change).await.unwrap();
     cluster.create_node(&worker("late", false)).await.unwrap();
-    cluster
-        .until_tainted("late", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("late").await;
     cluster.until_worked_off().await.unwrap();
     let taints = |name| cluster.readiness_taints(name);
     assert_eq!(
@@ -316,16 +274,10 @@ async fn compat_j_terminating_nodes_are_held_and_released_outside_the_budget() {
         .apply(&(agent_rule("agent", "continuous") + budget))
         .unwrap();
     for name in ["going", "staying"] {
-        cluster
-            .until_tainted(name, GUIDE_TAINT, true)
-            .await
-            .unwrap();
+        cluster.until_held(name).await;
     }
-    cluster.set_condition("going", AGENT, "True").await.unwrap();
-    cluster
-        .until_tainted("going", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.agent_reports("going", "True").await;
+    cluster.until_released("going").await;
     patch_node(
         &cluster,
         "going",

@@ -16,8 +16,6 @@ use cluster_tests::proxy::{Fault, Proxy};
 use kube::api::{Patch, PatchParams};
 use serde_json::Value;
 
-const AGENT: &str = "example.com/AgentReady";
-
 /// Changes a node by a merge patch.
 async fn patch_node(cluster: &Cluster, name: &str, change: Value) {
     cluster

@@ -1,11 +1,11 @@
 //! The Go controller's definition in the place of ours, and what it leaves behind in a cluster.
 
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
+use cluster_tests::{AGENT, Cluster, agent_rule, wait, worker};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
-use crate::{AGENT, observer};
+use crate::observer;
 
 /// Our definition without the fields that only we have.
 pub async fn install(cluster: &Cluster) {
@@ -74,10 +74,7 @@ async fn compat_011_with_the_other_definition_nothing_is_written_without_end() {
     cluster
         .apply(&busy.replace(AGENT, "example.com/Busy"))
         .unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-1").await;
     let listed = |rule: &'static str, is: fn(&Value) -> bool| {
         cluster.until_status(rule, "it is as it should", move |status| is(&json!(status)))
     };
@@ -124,9 +121,6 @@ async fn compat_011_with_the_other_definition_nothing_is_written_without_end() {
     );
     // And it works: completions, release, deletion.
     cluster.delete_rule("quiet").await.unwrap();
-    cluster
-        .until_tainted("node-2", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("node-2").await;
     host.terminate().await.unwrap();
 }

@@ -3,7 +3,7 @@
 use cluster_tests::{Cluster, GUIDE_TAINT, NodeSpec, agent_rule, worker};
 use serde_json::json;
 
-use crate::{AGENT, patch_node};
+use crate::patch_node;
 
 /// Three rules that never held: a dry run, a suspended one, and one that always loses. Their taints
 /// are on nodes, put there by others.
@@ -32,10 +32,7 @@ async fn nrc_374_compat_023_a_rule_that_never_held_takes_nothing_with_it() {
     cluster
         .apply(&agent_rule("a-winner", "continuous"))
         .unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-1").await;
     cluster.apply(&agent_rule("b-loser", "continuous")).unwrap();
     for name in ["dry", "suspended", "b-loser"] {
         cluster
@@ -96,23 +93,14 @@ async fn nrc_054_compat_022_the_results_of_a_dry_run_follow_the_nodes() {
     )
     .await
     .unwrap();
-    cluster
-        .set_condition("node-1", AGENT, "False")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-1", "False").await;
     until(1, 1, 0, 0, "would add 1 taints").await.unwrap();
     cluster.create_node(&worker("node-2", true)).await.unwrap();
-    cluster
-        .set_condition("node-2", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-2", "True").await;
     until(2, 1, 1, 0, "would add 1 taints, would remove 1 taints")
         .await
         .unwrap();
-    cluster
-        .set_condition("node-1", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-1", "True").await;
     patch_node(&cluster, "node-2", json!({ "spec": { "taints": null } })).await;
     until(2, 0, 0, 0, "No changes needed").await.unwrap();
     cluster

@@ -5,12 +5,10 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
-use cluster_tests::{Cluster, GUIDE_TAINT, Host, agent_rule, host_program, worker};
+use cluster_tests::{Cluster, Host, agent_rule, host_program, worker};
 use control_plane::{Lifetime, command};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use crate::AGENT;
 
 /// As a Deployment of the Go controller has them: each in another of the forms that Go takes.
 const FLAGS: [&str; 26] = [
@@ -30,7 +28,7 @@ const FLAGS: [&str; 26] = [
     "-node-concurrent-reconciles",
     "2",
     "--rule-concurrent-reconciles=1",
-    "--pprof-bind-address=",
+    "--pprof-bind-address=127.0.0.1:6060",
     "-zap-devel=false",
     "--zap-encoder",
     "json",
@@ -105,26 +103,18 @@ async fn compat_043_it_runs_with_every_flag_and_without_a_writable_disk() {
             return line["address"].as_str().unwrap_or_default().to_owned();
         }
     };
+    until("--pprof-bind-address has no effect");
     let probes = until("health probes are served");
     let metrics = until("metrics are served");
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-1").await;
     for path in ["/healthz", "/readyz"] {
         let answer = get(&probes, path).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
     let answer = get(&metrics, "/metrics").await;
     assert!(answer.contains("node_readiness_nodes_by_state"), "{answer}");
-    cluster
-        .set_condition("node-1", AGENT, "True")
-        .await
-        .unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.agent_reports("node-1", "True").await;
+    cluster.until_released("node-1").await;
     assert_eq!(written_files(child.id()), [""; 0]);
     let pid = i32::try_from(child.id()).unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();

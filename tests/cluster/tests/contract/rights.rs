@@ -4,8 +4,6 @@ use cluster_tests::{Cluster, GUIDE_TAINT, Host, agent_rule, wait, worker};
 use control_plane::{Lifetime, Options, User};
 use serde_json::{Value, json};
 
-use crate::AGENT;
-
 /// Groups, resources, verbs: exactly those of its ClusterRole.
 const RULES: [(&str, &str, &[&str]); 9] = [
     ("", "nodes", &["get", "list", "watch", "patch", "update"]),
@@ -125,28 +123,16 @@ async fn compat_045_its_rights_are_enough_and_one_that_is_missing_is_named() {
     for name in ["node-1", "node-2"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
     }
-    cluster
-        .set_condition("node-2", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-2", "True").await;
     let mut host = start(&cluster, None);
     host.until_logged("caches are synced").await.unwrap();
     cluster
         .apply(&agent_rule("agent", "bootstrap-only"))
         .unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-1").await;
     cluster.until_status_is_true("agent").await.unwrap();
-    cluster
-        .set_condition("node-1", AGENT, "True")
-        .await
-        .unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.agent_reports("node-1", "True").await;
+    cluster.until_released("node-1").await;
     for reason in ["TaintAdded", "TaintRemoved"] {
         cluster.until_event("node-1", reason).await.unwrap();
     }
@@ -155,10 +141,7 @@ async fn compat_045_its_rights_are_enough_and_one_that_is_missing_is_named() {
     assert!(!log.contains("forbidden") && !log.contains("WARN"), "{log}");
     host.terminate().await.unwrap();
 
-    cluster
-        .set_condition("node-1", AGENT, "False")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-1", "False").await;
     for (index, (resource, verb, said)) in MISSING.iter().enumerate() {
         cluster.apply(&agent_rule("agent", "continuous")).unwrap();
         let mut host = start(&cluster, Some(index));
@@ -192,10 +175,7 @@ async fn compat_045_its_rights_are_enough_and_one_that_is_missing_is_named() {
             (_, "watch") | ("nodereadinessrules", _) => 0,
             // The rest works.
             _ => {
-                cluster
-                    .until_tainted("node-1", GUIDE_TAINT, true)
-                    .await
-                    .unwrap();
+                cluster.until_held("node-1").await;
                 1
             }
         };

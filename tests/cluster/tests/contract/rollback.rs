@@ -1,7 +1,7 @@
 //! The Go controller before us, after us, and before us again: it leaves finalizers, completions of both
 //! forms, taints that nobody recorded, and a status that may be old or wrong.
 
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, worker};
+use cluster_tests::{AGENT, Cluster, GUIDE_TAINT, agent_rule, worker};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch};
@@ -9,7 +9,7 @@ use planner::ownership;
 use serde_json::{Value, json};
 
 use crate::other_definition::install;
-use crate::{AGENT, patch_node};
+use crate::patch_node;
 
 const WORKER: &str = "node-role.kubernetes.io/worker";
 
@@ -69,10 +69,7 @@ async fn there_and_back(cluster: &Cluster) {
     let mut stranger = worker("stranger", true);
     stranger.labels.clear();
     cluster.create_node(&stranger).await.unwrap();
-    cluster
-        .set_condition("released", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("released", "True").await;
     cluster
         .apply(&agent_rule("agent", "bootstrap-only"))
         .unwrap();
@@ -115,10 +112,7 @@ async fn there_and_back(cluster: &Cluster) {
     cluster.create_node(&reborn).await.unwrap();
 
     let host = cluster.start_host().await.unwrap();
-    cluster
-        .until_tainted("out", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("out").await;
     let released = "released";
     cluster_tests::wait::until_true("the bootstrap is complete", || async {
         Ok(!completions(&cluster.nodes().get(released).await?).is_empty())
@@ -160,11 +154,8 @@ async fn there_and_back(cluster: &Cluster) {
         "{record}"
     );
     assert!(!held("held").await && held("new").await && held("stranger").await);
-    cluster.set_condition("new", AGENT, "True").await.unwrap();
-    cluster
-        .until_tainted("new", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.agent_reports("new", "True").await;
+    cluster.until_released("new").await;
     cluster
         .until_status("agent", "nothing of the false status is left", |status| {
             let applied = ["by-name", "by-uid", "held", "new", "released"];

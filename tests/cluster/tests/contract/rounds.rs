@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, worker};
+use cluster_tests::{AGENT, Cluster, GUIDE_TAINT, agent_rule, worker};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, PostParams, WatchEvent, WatchParams};
 use planner::ownership;
-
-use crate::AGENT;
 
 const ROUNDS: usize = 200;
 /// Nodes at the same time.
@@ -229,10 +227,7 @@ async fn rounds(mode: &str) {
         .await
         .unwrap();
     cluster.create_node(&worker("last", false)).await.unwrap();
-    cluster
-        .until_tainted("last", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("last").await;
     cluster.delete_rule("agent").await.unwrap();
     assert_eq!(cluster.readiness_taints("last").await.unwrap(), [""; 0]);
     cluster
@@ -249,7 +244,7 @@ async fn rounds(mode: &str) {
         if continuous {
             expected.extend([true, false]);
         }
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             expected.insert(0, false);
         }
         assert_eq!(states, expected, "{name}");

@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, WatchEvent, WatchParams};
 use planner::ownership;
 use serde_json::json;
 
-use crate::{AGENT, patch_node};
+use crate::patch_node;
 
 #[tokio::test]
 async fn nrc_383_compat_033_an_adoption_is_told_once_for_a_node_and_a_rule() {
@@ -136,7 +136,7 @@ async fn nrc_341_218_382_207_taint_and_completion_change_in_one_write() {
         .apply(&agent_rule("agent", "bootstrap-only"))
         .unwrap();
     for name in &names {
-        cluster.set_condition(name, AGENT, "True").await.unwrap();
+        cluster.agent_reports(name, "True").await;
     }
     watching.await.unwrap();
     cluster.until_status_is_true("agent").await.unwrap();
@@ -152,16 +152,10 @@ async fn compat_010_027_a_status_that_was_tampered_with_is_put_right() {
     for name in ["node-1", "node-2"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
     }
-    cluster
-        .set_condition("node-2", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-2", "True").await;
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster
-        .until_tainted("node-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-1").await;
     let before = cluster.until_status_is_true("agent").await.unwrap();
     let time = "2026-01-02T03:04:05Z";
     for tampered in [
