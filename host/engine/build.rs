@@ -46,7 +46,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=src/config.rs");
 
     fs::write(out.join("contract.rs"), contract(&root.join("wit"))?)?;
-    let component = guest_builder::build("default-policy", &out.join("policy"))?;
+    let target = out.join("policy");
+    let component = guest_builder::build("default-policy", &target)?;
+    // 140 MB, which each variant of the host's build would keep.
+    fs::remove_dir_all(&target)?;
     fs::write(out.join("default.cwasm"), precompile(&component))?;
     fs::write(out.join("default.wasm"), &component)?;
     let digest = Sha256::digest(&component);

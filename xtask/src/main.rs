@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 
 /// The commands of this repository.
 #[derive(Parser)]
-#[command(name = "cargo xtask")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

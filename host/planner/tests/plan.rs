@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::*;
@@ -11,29 +10,9 @@ use planner::facts::Node;
 use planner::ownership;
 use planner::plan::{Action, State};
 use planner::question::{Answer, Completion, Question, Read};
-use planner::rule::{Effect, Enforcement, Rule, TaintId, TaintPrefixes};
+use planner::rule::{Effect, Rule, TaintId, TaintPrefixes};
 use planner::status::{condition_results, lacks_condition};
 use planner::verdict::TaintAction::{Absent, Keep, Present};
-
-fn tainted() -> Node {
-    Node {
-        taints: vec![taint(&id("agent"), "pending")],
-        ..node()
-    }
-}
-
-fn bootstrap_only(name: &str) -> Rule {
-    Rule {
-        enforcement: Enforcement::BootstrapOnly,
-        ..rule(name)
-    }
-}
-
-/// A node on which the rule put its taint, by the planner's own doing.
-fn held_by(rule: &Rule) -> Node {
-    let plan = plan_for(&node(), &[Case::new(rule.clone(), verdict(Present, false))]);
-    apply(&node(), &plan.changes)
-}
 
 #[test]
 fn compat_014_an_absent_condition_shows_unknown_even_if_a_default_counts() {
@@ -220,59 +199,6 @@ fn a_completion_of_an_earlier_boot_is_told_apart() {
 }
 
 #[test]
-fn compat_021_relabelled_out_releases_only_what_is_owned() {
-    let plan = plan_for(&held_by(&rule("a")), &[Case::not_selected(rule("a"))]);
-    assert_eq!(plan.changes.remove, [id("agent")]);
-    assert_eq!(plan.changes.annotations[ownership::ANNOTATION], None);
-    assert_eq!(plan.outcomes[0].action, Action::RemoveTaint);
-    let plan = plan_for(&tainted(), &[Case::not_selected(rule("a"))]);
-    assert!(plan.changes.is_empty(), "somebody else's taint");
-}
-
-#[test]
-fn compat_021_a_taint_that_was_there_is_adopted_once() {
-    let case = || [Case::new(rule("a"), verdict(Present, false))];
-    let plan = plan_for(&tainted(), &case());
-    assert!(plan.outcomes[0].adopted);
-    let node = apply(&tainted(), &plan.changes);
-    let plan = plan_for(&node, &case());
-    assert!(!plan.outcomes[0].adopted && plan.changes.is_empty());
-    let plan = plan_for(&node, &[Case::not_selected(rule("a"))]);
-    assert_eq!(plan.changes.remove, [id("agent")]);
-}
-
-#[test]
-fn compat_021_an_entry_in_the_status_counts_where_the_node_has_no_record() {
-    let seen = Case {
-        seen_present: true,
-        ..Case::not_selected(rule("a"))
-    };
-    assert_eq!(plan_for(&tainted(), &[seen]).changes.remove, [id("agent")]);
-    let seen = Case {
-        seen_present: true,
-        ..Case::not_selected(rule("b"))
-    };
-    let plan = plan_for(
-        &held_by(&rule("a")),
-        &[seen, Case::new(rule("a"), verdict(Present, false))],
-    );
-    assert!(
-        plan.changes.is_empty(),
-        "the record says that it is another's"
-    );
-}
-
-#[test]
-fn compat_021_ownership_ends_when_the_taint_is_gone() {
-    let node = Node {
-        taints: vec![],
-        ..held_by(&rule("a"))
-    };
-    let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Keep, false))]);
-    assert_eq!(plan.changes.annotations[ownership::ANNOTATION], None);
-}
-
-#[test]
 fn compat_022_a_dry_run_changes_nothing_and_says_what_it_would() {
     let dry = Rule {
         dry_run: true,
@@ -310,117 +236,6 @@ fn compat_022_a_dry_run_counts_no_change_for_a_completed_node() {
 }
 
 #[test]
-fn compat_023_deleting_an_enforcing_rule_releases_matching_and_owned_nodes() {
-    let gone = Rule {
-        terminating: true,
-        ..rule("a")
-    };
-    let matching = Case {
-        selected: true,
-        ..Case::not_selected(gone.clone())
-    };
-    assert_eq!(
-        plan_for(&tainted(), &[matching]).changes.remove,
-        [id("agent")]
-    );
-    let owned = plan_for(&held_by(&rule("a")), &[Case::not_selected(gone.clone())]);
-    assert_eq!(owned.changes.remove, [id("agent")]);
-    assert!(
-        plan_for(&tainted(), &[Case::not_selected(gone)])
-            .changes
-            .is_empty()
-    );
-}
-
-#[test]
-fn nrc_374_deleting_a_dry_run_rule_removes_only_what_it_owns() {
-    let gone = Rule {
-        terminating: true,
-        dry_run: true,
-        ..rule("a")
-    };
-    let case = || {
-        [Case {
-            selected: true,
-            ..Case::not_selected(gone.clone())
-        }]
-    };
-    assert!(plan_for(&tainted(), &case()).changes.is_empty());
-    assert_eq!(
-        plan_for(&held_by(&rule("a")), &case()).changes.remove,
-        [id("agent")]
-    );
-}
-
-#[test]
-fn nrc_374_what_a_status_shows_is_not_owned_by_a_dry_run_nor_by_a_completed_rule() {
-    let dry = Rule {
-        terminating: true,
-        dry_run: true,
-        ..rule("a")
-    };
-    let seen = |rule: Rule| {
-        [Case {
-            seen_present: true,
-            ..Case::not_selected(rule)
-        }]
-    };
-    assert!(plan_for(&tainted(), &seen(dry)).changes.is_empty());
-    let (key, value) = bootstrap::annotation(&bootstrap_only("a"));
-    let node = Node {
-        annotations: [(key, value)].into(),
-        ..tainted()
-    };
-    assert!(
-        plan_for(&node, &seen(bootstrap_only("a")))
-            .changes
-            .is_empty()
-    );
-}
-
-#[test]
-fn a_forged_record_takes_off_no_foreign_taint() {
-    let foreign = TaintId {
-        key: "dedicated".into(),
-        ..id("agent")
-    };
-    let record = ownership::Record::new(&foreign, &rule("gone"), at(0), "Forged");
-    let mut node = Node {
-        taints: vec![taint(&foreign, "db")],
-        ..node()
-    };
-    let value = serde_json::to_string(&[record]).unwrap();
-    node.annotations.insert(ownership::ANNOTATION.into(), value);
-    assert!(plan_for(&node, &[]).changes.is_empty());
-}
-
-#[test]
-fn one_record_that_cannot_be_read_does_not_hide_the_others() {
-    let mut node = held_by(&rule("a"));
-    let value = node.annotations[ownership::ANNOTATION].replacen('[', r#"["odd","#, 1);
-    node.annotations.insert(ownership::ANNOTATION.into(), value);
-    assert_eq!(
-        plan_for(&node, &[Case::not_selected(rule("a"))])
-            .changes
-            .remove,
-        [id("agent")]
-    );
-}
-
-#[test]
-fn a_rule_named_like_the_uid_of_another_is_not_completed_by_it() {
-    let (key, value) = bootstrap::annotation(&bootstrap_only("a"));
-    let node = Node {
-        annotations: [(key, value)].into(),
-        ..node()
-    };
-    assert_eq!(
-        bootstrap::completion(&node, &bootstrap_only("a-uid")),
-        Completion::None
-    );
-}
-
-#[test]
 fn a_rule_that_completes_passes_its_taint_on_without_a_gap() {
     let older = bootstrap_only("a");
     let younger = Rule {
@@ -438,62 +253,6 @@ fn a_rule_that_completes_passes_its_taint_on_without_a_gap() {
     let node = apply(&held_by(&older), &plan.changes);
     assert!(ownership::read(&node, &TaintPrefixes::default())[0].is_of(&younger));
     assert_eq!(bootstrap::completion(&node, &older), Completion::ThisBoot);
-}
-
-#[test]
-fn nrc_247_deleting_a_rule_removes_its_completions_of_both_forms() {
-    let gone = Rule {
-        terminating: true,
-        ..bootstrap_only("a")
-    };
-    let keys = [
-        format!("{}a-uid", bootstrap::PREFIX),
-        format!("{}a", bootstrap::PREFIX),
-    ];
-    let foreign = format!("{}b", bootstrap::PREFIX);
-    let all = keys
-        .iter()
-        .chain([&foreign])
-        .map(|key| (key.clone(), "{}".to_owned()));
-    let node = Node {
-        annotations: all.collect(),
-        ..node()
-    };
-    let plan = plan_for(&node, &[Case::not_selected(gone)]);
-    assert_eq!(
-        plan.changes.annotations,
-        keys.into_iter().map(|key| (key, None)).collect()
-    );
-}
-
-#[test]
-fn compat_023_a_deleted_rule_hands_over_without_a_gap() {
-    let gone = Rule {
-        terminating: true,
-        ..rule("a")
-    };
-    let heir = rule("b");
-    let cases = [
-        Case {
-            selected: true,
-            ..Case::not_selected(gone)
-        },
-        Case::new(heir.clone(), verdict(Present, false)),
-    ];
-    let plan = plan_for(&held_by(&rule("a")), &cases);
-    assert!(plan.changes.remove.is_empty() && plan.changes.add.is_empty());
-    let node = apply(&held_by(&rule("a")), &plan.changes);
-    assert!(ownership::read(&node, &TaintPrefixes::default())[0].is_of(&heir));
-}
-
-#[test]
-fn records_of_vanished_rules_are_released_and_those_of_stalled_rules_are_not() {
-    let node = held_by(&rule("a"));
-    let plan = plan_for(&node, &[]);
-    assert_eq!(plan.changes.remove, [id("agent")]);
-    assert_eq!(plan.orphans[0].rule, "a");
-    let stalled = BTreeSet::from(["a-uid".to_owned()]);
-    assert!(plan_with(&node, &[], &stalled).changes.is_empty());
 }
 
 #[test]
@@ -564,23 +323,6 @@ fn a_policy_that_fails_changes_nothing() {
         assert!(plan.changes.is_empty());
         assert!(matches!(plan.outcomes[0].state, State::Failed(_)));
     }
-}
-
-#[test]
-fn a_record_that_cannot_be_read_releases_nothing() {
-    let mut node = held_by(&rule("a"));
-    node.annotations
-        .insert(ownership::ANNOTATION.into(), "[{".into());
-    assert!(
-        plan_for(&node, &[Case::not_selected(rule("a"))])
-            .changes
-            .is_empty()
-    );
-    let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Present, false))]);
-    assert!(
-        ownership::read(&apply(&node, &plan.changes), &TaintPrefixes::default())[0]
-            .is_of(&rule("a"))
-    );
 }
 
 #[test]

@@ -62,6 +62,7 @@ pub fn check_node(raw: &Value) -> Vec<Problem> {
 /// The fields that are read.
 fn schema() -> Value {
     let string = json!({"type": "string"});
+    let time = json!({"type": "string", "format": "date-time"});
     let strings = json!({"type": "object", "additionalProperties": string});
     // Fields that are not named here may be there.
     let object = |fields: Value| json!({"type": "object", "properties": fields, "additionalProperties": true});
@@ -69,7 +70,7 @@ fn schema() -> Value {
     object(json!({
         "metadata": object(json!({
             "name": string, "uid": string, "resourceVersion": string,
-            "creationTimestamp": string, "deletionTimestamp": string,
+            "creationTimestamp": time, "deletionTimestamp": time,
             "labels": strings, "annotations": strings,
         })),
         "spec": object(json!({
@@ -80,7 +81,7 @@ fn schema() -> Value {
             "nodeInfo": object(json!({"bootID": string})),
             "conditions": list(object(json!({
                 "type": string, "status": string, "reason": string,
-                "lastTransitionTime": string, "lastHeartbeatTime": string,
+                "lastTransitionTime": time, "lastHeartbeatTime": time,
             }))),
         })),
     }))
@@ -122,7 +123,8 @@ mod tests {
                              "labels": {"a b": "x", "c": "not ok!", "d": true, "e": null}},
                 "spec": {"unschedulable": "yes", "taints": ["k", {"effect": 1}]},
                 "status": {"nodeInfo": {"bootID": 7}, "conditions": [
-                    {"type": "Ready", "status": "True"}, {"type": "Agent", "status": true}]}
+                    {"type": "Ready", "status": "True"}, {"type": "Agent", "status": true},
+                    {"type": "Disk", "lastHeartbeatTime": "never"}]}
             })),
             [
                 "metadata.annotations.a",
@@ -131,6 +133,7 @@ mod tests {
                 "spec.taints[1].effect",
                 "spec.unschedulable",
                 "status.conditions[1].status",
+                "status.conditions[2].lastHeartbeatTime",
                 "status.nodeInfo.bootID",
                 "metadata.labels.e",
                 "metadata.name",

@@ -201,3 +201,29 @@ pub fn apply(node: &Node, changes: &Changes) -> Node {
     }
     node
 }
+
+pub fn tainted() -> Node {
+    Node {
+        taints: vec![taint(&id("agent"), "pending")],
+        ..node()
+    }
+}
+
+pub fn bootstrap_only(name: &str) -> Rule {
+    Rule {
+        enforcement: Enforcement::BootstrapOnly,
+        ..rule(name)
+    }
+}
+
+/// A node on which the rule put its taint, by the planner's own doing.
+pub fn held_by(rule: &Rule) -> Node {
+    let plan = plan_for(
+        &node(),
+        &[Case::new(
+            rule.clone(),
+            verdict(TaintAction::Present, false),
+        )],
+    );
+    apply(&node(), &plan.changes)
+}

@@ -1,0 +1,251 @@
+//! What a rule owns, and what goes with it.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::*;
+use planner::bootstrap;
+use planner::facts::Node;
+use planner::ownership;
+use planner::plan::Action;
+use planner::question::Completion;
+use planner::rule::{Rule, TaintId, TaintPrefixes};
+use planner::verdict::TaintAction::{Keep, Present};
+
+#[test]
+fn compat_021_relabelled_out_releases_only_what_is_owned() {
+    let plan = plan_for(&held_by(&rule("a")), &[Case::not_selected(rule("a"))]);
+    assert_eq!(plan.changes.remove, [id("agent")]);
+    assert_eq!(plan.changes.annotations[ownership::ANNOTATION], None);
+    assert_eq!(plan.outcomes[0].action, Action::RemoveTaint);
+    let plan = plan_for(&tainted(), &[Case::not_selected(rule("a"))]);
+    assert!(plan.changes.is_empty(), "somebody else's taint");
+}
+
+#[test]
+fn compat_021_a_taint_that_was_there_is_adopted_once() {
+    let case = || [Case::new(rule("a"), verdict(Present, false))];
+    let plan = plan_for(&tainted(), &case());
+    assert!(plan.outcomes[0].adopted);
+    let node = apply(&tainted(), &plan.changes);
+    let plan = plan_for(&node, &case());
+    assert!(!plan.outcomes[0].adopted && plan.changes.is_empty());
+    let plan = plan_for(&node, &[Case::not_selected(rule("a"))]);
+    assert_eq!(plan.changes.remove, [id("agent")]);
+}
+
+#[test]
+fn compat_021_an_entry_in_the_status_counts_where_the_node_has_no_record() {
+    let seen = Case {
+        seen_present: true,
+        ..Case::not_selected(rule("a"))
+    };
+    assert_eq!(plan_for(&tainted(), &[seen]).changes.remove, [id("agent")]);
+    let seen = Case {
+        seen_present: true,
+        ..Case::not_selected(rule("b"))
+    };
+    let plan = plan_for(
+        &held_by(&rule("a")),
+        &[seen, Case::new(rule("a"), verdict(Present, false))],
+    );
+    assert!(
+        plan.changes.is_empty(),
+        "the record says that it is another's"
+    );
+}
+
+#[test]
+fn compat_021_ownership_ends_when_the_taint_is_gone() {
+    let node = Node {
+        taints: vec![],
+        ..held_by(&rule("a"))
+    };
+    let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Keep, false))]);
+    assert_eq!(plan.changes.annotations[ownership::ANNOTATION], None);
+}
+
+#[test]
+fn compat_023_deleting_an_enforcing_rule_releases_matching_and_owned_nodes() {
+    let gone = Rule {
+        terminating: true,
+        ..rule("a")
+    };
+    let matching = Case {
+        selected: true,
+        ..Case::not_selected(gone.clone())
+    };
+    assert_eq!(
+        plan_for(&tainted(), &[matching]).changes.remove,
+        [id("agent")]
+    );
+    let owned = plan_for(&held_by(&rule("a")), &[Case::not_selected(gone.clone())]);
+    assert_eq!(owned.changes.remove, [id("agent")]);
+    assert!(
+        plan_for(&tainted(), &[Case::not_selected(gone)])
+            .changes
+            .is_empty()
+    );
+}
+
+#[test]
+fn nrc_374_deleting_a_dry_run_rule_removes_only_what_it_owns() {
+    let gone = Rule {
+        terminating: true,
+        dry_run: true,
+        ..rule("a")
+    };
+    let case = || {
+        [Case {
+            selected: true,
+            ..Case::not_selected(gone.clone())
+        }]
+    };
+    assert!(plan_for(&tainted(), &case()).changes.is_empty());
+    assert_eq!(
+        plan_for(&held_by(&rule("a")), &case()).changes.remove,
+        [id("agent")]
+    );
+}
+
+#[test]
+fn nrc_374_what_a_status_shows_is_not_owned_by_a_dry_run_nor_by_a_completed_rule() {
+    let dry = Rule {
+        terminating: true,
+        dry_run: true,
+        ..rule("a")
+    };
+    let seen = |rule: Rule| {
+        [Case {
+            seen_present: true,
+            ..Case::not_selected(rule)
+        }]
+    };
+    assert!(plan_for(&tainted(), &seen(dry)).changes.is_empty());
+    let (key, value) = bootstrap::annotation(&bootstrap_only("a"));
+    let node = Node {
+        annotations: [(key, value)].into(),
+        ..tainted()
+    };
+    assert!(
+        plan_for(&node, &seen(bootstrap_only("a")))
+            .changes
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_forged_record_takes_off_no_foreign_taint() {
+    let foreign = TaintId {
+        key: "dedicated".into(),
+        ..id("agent")
+    };
+    let record = ownership::Record::new(&foreign, &rule("gone"), at(0), "Forged");
+    let mut node = Node {
+        taints: vec![taint(&foreign, "db")],
+        ..node()
+    };
+    let value = serde_json::to_string(&[record]).unwrap();
+    node.annotations.insert(ownership::ANNOTATION.into(), value);
+    assert!(plan_for(&node, &[]).changes.is_empty());
+}
+
+#[test]
+fn one_record_that_cannot_be_read_does_not_hide_the_others() {
+    let mut node = held_by(&rule("a"));
+    let value = node.annotations[ownership::ANNOTATION].replacen('[', r#"["odd","#, 1);
+    node.annotations.insert(ownership::ANNOTATION.into(), value);
+    assert_eq!(
+        plan_for(&node, &[Case::not_selected(rule("a"))])
+            .changes
+            .remove,
+        [id("agent")]
+    );
+}
+
+#[test]
+fn a_rule_named_like_the_uid_of_another_is_not_completed_by_it() {
+    let (key, value) = bootstrap::annotation(&bootstrap_only("a"));
+    let node = Node {
+        annotations: [(key, value)].into(),
+        ..node()
+    };
+    assert_eq!(
+        bootstrap::completion(&node, &bootstrap_only("a-uid")),
+        Completion::None
+    );
+}
+
+#[test]
+fn nrc_247_deleting_a_rule_removes_its_completions_of_both_forms() {
+    let gone = Rule {
+        terminating: true,
+        ..bootstrap_only("a")
+    };
+    let keys = [
+        format!("{}a-uid", bootstrap::PREFIX),
+        format!("{}a", bootstrap::PREFIX),
+    ];
+    let foreign = format!("{}b", bootstrap::PREFIX);
+    let all = keys
+        .iter()
+        .chain([&foreign])
+        .map(|key| (key.clone(), "{}".to_owned()));
+    let node = Node {
+        annotations: all.collect(),
+        ..node()
+    };
+    let plan = plan_for(&node, &[Case::not_selected(gone)]);
+    assert_eq!(
+        plan.changes.annotations,
+        keys.into_iter().map(|key| (key, None)).collect()
+    );
+}
+
+#[test]
+fn compat_023_a_deleted_rule_hands_over_without_a_gap() {
+    let gone = Rule {
+        terminating: true,
+        ..rule("a")
+    };
+    let heir = rule("b");
+    let cases = [
+        Case {
+            selected: true,
+            ..Case::not_selected(gone)
+        },
+        Case::new(heir.clone(), verdict(Present, false)),
+    ];
+    let plan = plan_for(&held_by(&rule("a")), &cases);
+    assert!(plan.changes.remove.is_empty() && plan.changes.add.is_empty());
+    let node = apply(&held_by(&rule("a")), &plan.changes);
+    assert!(ownership::read(&node, &TaintPrefixes::default())[0].is_of(&heir));
+}
+
+#[test]
+fn records_of_vanished_rules_are_released_and_those_of_stalled_rules_are_not() {
+    let node = held_by(&rule("a"));
+    let plan = plan_for(&node, &[]);
+    assert_eq!(plan.changes.remove, [id("agent")]);
+    assert_eq!(plan.orphans[0].rule, "a");
+    let stalled = BTreeSet::from(["a-uid".to_owned()]);
+    assert!(plan_with(&node, &[], &stalled).changes.is_empty());
+}
+
+#[test]
+fn a_record_that_cannot_be_read_releases_nothing() {
+    let mut node = held_by(&rule("a"));
+    node.annotations
+        .insert(ownership::ANNOTATION.into(), "[{".into());
+    assert!(
+        plan_for(&node, &[Case::not_selected(rule("a"))])
+            .changes
+            .is_empty()
+    );
+    let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Present, false))]);
+    assert!(
+        ownership::read(&apply(&node, &plan.changes), &TaintPrefixes::default())[0]
+            .is_of(&rule("a"))
+    );
+}
