@@ -110,7 +110,7 @@ Exit status:
 
 fn time(text: &str) -> Result<Timestamp, String> {
     text.parse()
-        .map_err(|_| "it is not a time as in RFC 3339, such as 2026-07-01T12:00:00Z".to_owned())
+        .map_err(|_| "it is not a time as in RFC 3339 (at the latest 9999-12-30T22:00:00Z), such as 2026-07-01T12:00:00Z".to_owned())
 }
 
 /// Evaluates, and prints the result.
@@ -254,6 +254,7 @@ fn activate(
             selector,
             policy: policy.clone(),
             seen_present: Arc::new(Seen::of(object)),
+            memo: Arc::default(),
         });
     }
     if !problems.is_empty() {

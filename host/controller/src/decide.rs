@@ -3,13 +3,14 @@
 mod seats;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use api::rule::status::{NodeEvaluation, TaintStatus};
 use engine::Policy;
 use planner::Timestamp;
 use planner::facts::Node;
+use planner::memo::Memo;
 use planner::ownership::Record;
 use planner::plan::{Action, Candidate, Input, Plan, plan};
 use planner::question::NodeAnswers;
@@ -31,6 +32,8 @@ pub struct ActiveRule {
     /// Nodes that the rule's status shows as held: counts as ownership where the node
     /// has no record of its own.
     pub seen_present: Arc<Seen>,
+    /// What the policy decided for the rule before.
+    pub memo: Arc<RwLock<Memo>>,
 }
 
 /// The nodes that a status of the Go controller shows as held, each with the time of its evaluation:
@@ -207,14 +210,22 @@ fn replaced<'a>(rule: &Rule, rules: &'a [ActiveRule]) -> Option<&'a Rule> {
 
 fn ask(node: &Arc<Node>, active: &ActiveRule, replaced: Option<&Rule>, now: Timestamp) -> Verdict {
     let rule = &active.rule;
-    let answers = NodeAnswers {
+    let mut answers = NodeAnswers {
         node: Arc::clone(node),
         taint: rule.taint.clone(),
         completion: bootstrap::completion_with(node, rule, replaced),
         rebooted: bootstrap::rebooted(node, rule, replaced, now),
         now,
     };
-    active.policy.evaluate(rule, Box::new(answers))
+    let known = active.memo.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(verdict) = known.recall(&mut answers) {
+        return verdict;
+    }
+    drop(known);
+    let verdict = active.policy.evaluate(rule, Box::new(answers));
+    let mut memo = active.memo.write().unwrap_or_else(PoisonError::into_inner);
+    memo.learn(&verdict);
+    verdict
 }
 
 /// The field of a rule to which a policy's JSON pointer into its parameters leads.
@@ -225,3 +236,6 @@ pub fn field(pointer: &str) -> String {
         format!("{field}.{name}")
     })
 }
+
+#[cfg(test)]
+mod tests;

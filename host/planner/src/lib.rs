@@ -10,6 +10,7 @@
 pub mod bootstrap;
 pub mod break_glass;
 pub mod facts;
+pub mod memo;
 mod message;
 pub mod ownership;
 pub mod plan;

@@ -72,7 +72,7 @@ pub enum Question {
 }
 
 /// An answer. Which variant belongs to which question is fixed by the contract.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
     /// Yes or no.
@@ -86,7 +86,7 @@ pub enum Answer {
 }
 
 /// Was the rule's bootstrap completed on the node?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Completion {
     /// No.

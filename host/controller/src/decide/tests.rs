@@ -1,0 +1,85 @@
+use engine::Engine;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn at(seconds: u32) -> String {
+    format!("2026-01-01T00:{:02}:{:02}Z", seconds / 60, seconds % 60)
+}
+
+/// A condition that is absent, or has a status, and times within a quarter of an hour.
+fn condition(name: &'static str) -> impl Strategy<Value = Option<Value>> {
+    let status = prop::sample::select(vec!["True", "False", "Unknown", "Odd"]);
+    let times = (0..900_u32, prop::option::of(0..900_u32));
+    prop::option::of(
+        (status, times).prop_map(move |(status, (changed, heartbeat))| {
+            json!({"type": name, "status": status, "lastTransitionTime": at(changed),
+               "lastHeartbeatTime": heartbeat.map(at)})
+        }),
+    )
+}
+
+fn node() -> impl Strategy<Value = Arc<Node>> {
+    let conditions = (condition("Ready"), condition("A"), condition("B"));
+    let completion = prop::option::of(prop::sample::select(vec!["now", "before", ""]));
+    (conditions, completion, any::<bool>()).prop_map(|((ready, a, b), completion, tainted)| {
+        let conditions: Vec<_> = [ready, a, b].into_iter().flatten().collect();
+        let annotations = completion.map(|boot| {
+            let value = json!({"rule-name": "agent", "boot-id": boot}).to_string();
+            json!({"readiness.k8s.io/bootstrap-completed-u-1": value})
+        });
+        let taint = json!({"key": "readiness.k8s.io/agent", "effect": "NoSchedule"});
+        let node = json!({
+            "metadata": {"name": "n", "uid": "n-1", "annotations": annotations},
+            "spec": {"taints": tainted.then_some([taint])},
+            "status": {"conditions": conditions, "nodeInfo": {"bootID": "now"}}});
+        let node: api::Node = serde_json::from_value(node).unwrap();
+        node.facts
+    })
+}
+
+fn rule(mode: &str, matching: &str, parameters: &Value, policy: &Policy) -> ActiveRule {
+    let object: api::NodeReadinessRule = serde_json::from_value(json!({
+        "metadata": {"name": "agent", "uid": "u-1"},
+        "spec": {
+            "conditions": [{"type": "A", "requiredStatus": "True"},
+                           {"type": "B", "requiredStatus": "False", "defaultStatus": "Unknown"}],
+            "conditionPolicy": matching, "enforcementMode": mode,
+            "taint": {"key": "readiness.k8s.io/agent", "effect": "NoSchedule"}, "nodeSelector": {},
+            "policy": {"name": "default", "parameters": parameters}}}))
+    .unwrap();
+    ActiveRule {
+        rule: Arc::new(object.to_rule(&TaintPrefixes::default()).unwrap()),
+        selector: object.selector().unwrap(),
+        policy: policy.clone(),
+        seen_present: Arc::default(),
+        memo: Arc::default(),
+    }
+}
+
+/// Whatever was remembered of other nodes and times, a verdict is what the policy says.
+#[test]
+fn what_is_remembered_is_what_the_policy_would_say() {
+    let engine = Engine::new(&engine::Options::default()).unwrap();
+    let policy = engine.default_policy().unwrap();
+    let all = json!({"maxHeartbeatAge": "5m", "minReadyTime": "30s", "rearmOnReboot": true});
+    let rules = [
+        rule("continuous", "anyOf", &json!({}), &policy),
+        rule("bootstrap-only", "allOf", &json!({}), &policy),
+        rule(
+            "continuous",
+            "allOf",
+            &json!({"minReadyTime": "30s"}),
+            &policy,
+        ),
+        rule("bootstrap-only", "allOf", &all, &policy),
+    ];
+    proptest!(|(node in node(), now in 0..1200_u32)| {
+        let now: Timestamp = at(now).parse().unwrap();
+        for rule in &rules {
+            let fresh = ActiveRule { memo: Arc::default(), ..rule.clone() };
+            prop_assert_eq!(ask(&node, rule, None, now), ask(&node, &fresh, None, now));
+        }
+    });
+}
