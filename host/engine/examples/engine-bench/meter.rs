@@ -1,6 +1,6 @@
 //! What is measured: times, allocations, resident memory.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::fs;
 use std::io;
@@ -23,7 +23,13 @@ impl Times {
     }
 }
 
-/// The system's allocator, counting.
+/// The host's allocator.
+#[cfg(target_env = "musl")]
+const INNER: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+#[cfg(not(target_env = "musl"))]
+const INNER: std::alloc::System = std::alloc::System;
+
+/// The host's allocator, counting.
 pub(crate) struct Counting;
 
 thread_local! {
@@ -31,20 +37,20 @@ thread_local! {
 }
 
 #[expect(unsafe_code, reason = "the interface of an allocator")]
-// SAFETY: all is left to the system's allocator.
+// SAFETY: all is left to the host's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc(layout) }
+        unsafe { INNER.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(block, layout) }
+        unsafe { INNER.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
-        unsafe { System.realloc(block, layout, size) }
+        unsafe { INNER.realloc(block, layout, size) }
     }
 }
 
