@@ -18,6 +18,9 @@ use crate::selector::overlap::Demands;
 
 pub use field::{FieldError, Kind};
 
+/// The field of a conflict with another rule.
+const CONFLICT: &str = "spec.taint.key";
+
 /// What somebody is about to do with a rule.
 #[derive(Debug, Clone, Copy)]
 pub enum Change<'a> {
@@ -48,6 +51,13 @@ pub struct Review {
 }
 
 impl Review {
+    /// Adds what somebody else found: conflicts stay the last.
+    pub fn add(&mut self, errors: Vec<FieldError>) {
+        let conflicts = self.errors.iter().position(|error| error.field == CONFLICT);
+        let at = conflicts.unwrap_or(self.errors.len());
+        self.errors.splice(at..at, errors);
+    }
+
     /// All errors in one line; none if there is none.
     pub fn refusal(&self) -> Option<String> {
         if self.errors.is_empty() {
@@ -62,6 +72,20 @@ impl<'a> Change<'a> {
     /// Must the other rules be known for a [`Change::review`]?
     pub fn may_conflict(&self) -> bool {
         self.subject().is_some_and(|subject| subject.may_conflict)
+    }
+
+    /// The rule, where it asks for another policy or budget than before: whether it can have them is
+    /// for those to say who know them.
+    pub fn wants_terms(&self) -> Option<&'a NodeReadinessRule> {
+        let terms = |rule: &'a NodeReadinessRule| (&rule.spec.policy, &rule.spec.budget);
+        match *self {
+            Self::Delete => None,
+            Self::Create { new } => Some(new),
+            Self::Update { old, new } => {
+                let judged = new.metadata.deletion_timestamp.is_none() && terms(old) != terms(new);
+                judged.then_some(new)
+            }
+        }
     }
 
     /// Reviews the change. `others` are the rules that exist; the changed one may be among them.
@@ -217,7 +241,7 @@ fn conflicts<R: Borrow<NodeReadinessRule>>(
         let detail = format!(
             "conflicts with existing rule '{name}' - same taint key '{key}' and effect '{effect}' with overlapping node selectors"
         );
-        FieldError::invalid("spec.taint.key".to_owned(), &value, detail)
+        FieldError::invalid(CONFLICT.to_owned(), &value, detail)
     };
     names.iter().map(error).collect()
 }

@@ -3,7 +3,6 @@
 pub mod go_flags;
 mod log;
 mod metrics;
-mod refused;
 mod requests;
 mod safety;
 mod webhook;
@@ -18,6 +17,7 @@ use clap::{ArgAction, Args};
 use controller::{LeaderElection, MetricsError, RunError, WebhookError};
 use engine::Engine;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
 
 use self::go_flags::boolean;
 use crate::exit::Exit;
@@ -73,16 +73,15 @@ pub struct Options {
     #[command(flatten)]
     log: log::Options,
 
-    #[command(flatten)]
-    refused: refused::Options,
+    /// Accepted, and without effect: no profiles are served
+    #[arg(long, value_name = "ADDRESS", default_value = "")]
+    pprof_bind_address: String,
 }
 
 const HELP: &str = "\
 Flags are those of the Go controller, with its names and defaults, in the syntax of Go: `-flag` is
 `--flag`, the value stands after `=` or a space, and a boolean stands alone or with `=false`. Where
 a flag is given twice, the last one counts.
-
-This version has no profiling, and refuses to start where --pprof-bind-address asks for it.
 
 Run one replica, or any number with --leader-elect. The lease is ba65f13e.readiness.node.x-k8s.io,
 which is that of the Go controller too: the two never write at the same time. One that does not lead
@@ -91,7 +90,8 @@ once from one that was ended by SIGTERM.
 
 --kube-api-qps and --kube-api-burst mean what they mean to client-go: a negative number of requests in
 a second is no limit, and 0 is 5; a burst of 0 is 10. A negative burst is 10 as well, where the number
-is limited. Watches and the lease are not limited.
+is limited. Watches and the lease are not limited. A request without an answer within
+--kube-api-timeout is made again; give more where admission webhooks for nodes take longer.
 
 The webhook's certificate is read from $TMPDIR (else /tmp)/k8s-webhook-server/serving-certs, files
 tls.crt and tls.key, and read again when they change. With --webhook-manage-certificates the host
@@ -126,16 +126,15 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         metrics,
         webhook,
         log,
-        refused,
+        pprof_bind_address,
     } = options;
-    refused.check()?;
     let options = controller::Options {
         kubeconfig: kubeconfig.filter(|path| !path.as_os_str().is_empty()),
         health: address("--health-probe-bind-address", &health_probe_bind_address)?,
         node_state_metrics: metrics.enable_node_state_metrics,
         metrics: metrics.check()?,
         node_workers: node_concurrent_reconciles.get(),
-        limits: safety.limits(),
+        limits: safety.limits(requests.kube_api_timeout),
         webhook: webhook.check()?,
         leader_election: leader_elect
             .then(|| leader_election(leader_election_namespace))
@@ -143,8 +142,13 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         requests: requests.limit()?,
     };
     log.start()?;
+    if !matches!(pprof_bind_address.as_str(), "" | "0") {
+        warn!("--pprof-bind-address has no effect: this program serves no profiles");
+    }
     let engine = Engine::new(&engine::Options::default())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One thread does it all: several wake each other more than they work, half a millisecond for each
+    // taint, and the API server is never that fast.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the asynchronous runtime does not start")?;

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use kube::core::{PartialObjectMeta, Request};
+use kube::core::Request;
 use kube::{Client, Resource};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::connect::chain;
 use crate::gate::NotLeading;
 
 /// The API server answers within a minute or ends the request; a lost connection never answers.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -48,11 +50,17 @@ impl RequestError {
 pub(crate) async fn timely<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, RequestError> {
-    let Ok(answer) = tokio::time::timeout(TIMEOUT, request).await else {
-        return Err(RequestError::Other(format!(
-            "no answer within {} s",
-            TIMEOUT.as_secs()
-        )));
+    within(TIMEOUT, request).await
+}
+
+/// Waits for an answer, but not longer than this.
+pub(crate) async fn within<T>(
+    timeout: Duration,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, RequestError> {
+    let Ok(answer) = tokio::time::timeout(timeout, request).await else {
+        let seconds = timeout.as_secs_f64();
+        return Err(RequestError::Other(format!("no answer within {seconds} s")));
     };
     answer.map_err(|error| match &error {
         kube::Error::Api(status) if status.code == 409 => {
@@ -75,20 +83,43 @@ pub(crate) async fn timely<T>(
     })
 }
 
-/// Sends a JSON patch and returns the object's new metadata.
+/// What an answer to a patch is read for. Of the rest, mostly managed fields, nothing is kept.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Stored {
+    pub(crate) metadata: Version,
+}
+
+/// Which version of an object it is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Version {
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+}
+
+/// Sends a JSON patch.
 pub(crate) async fn patch_metadata<K>(
     api: &Api<K>,
     name: &str,
     patch: json_patch::Patch,
-) -> Result<PartialObjectMeta<K>, RequestError>
+    timeout: Duration,
+) -> Result<Stored, RequestError>
 where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    K: Resource + Clone,
 {
-    timely(api.patch_metadata(name, &PatchParams::default(), &Patch::Json::<()>(patch))).await
+    let (parameters, patch) = (PatchParams::default(), Patch::Json::<()>(patch));
+    let request = Request::new(api.resource_url())
+        .patch_metadata(name, &parameters, &patch)
+        .map_err(|error| RequestError::Other(error.to_string()))?;
+    within(timeout, api.clone().into_client().request(request)).await
 }
 
 /// Stores an event.
-pub(crate) async fn create_event(client: &Client, event: &Event) -> Result<(), RequestError> {
+pub(crate) async fn create_event(
+    client: &Client,
+    event: &Event,
+    timeout: Duration,
+) -> Result<(), RequestError> {
     let body = serde_json::to_vec(event).map_err(|error| RequestError::Other(error.to_string()))?;
     let request = Request::new("/apis/events.k8s.io/v1/namespaces/default/events")
         .create(&PostParams::default(), body)
@@ -100,7 +131,7 @@ pub(crate) async fn create_event(client: &Client, event: &Event) -> Result<(), R
         .headers
         .insert("accept", http::HeaderValue::from_static(metadata_only));
     let request = http::Request::from_parts(parts, body);
-    timely(client.request::<PartialObjectMeta<Event>>(request))
+    within(timeout, client.request::<IgnoredAny>(request))
         .await
         .map(drop)
 }

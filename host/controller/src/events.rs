@@ -64,7 +64,11 @@ type Told = (String, &'static str, String);
 
 impl Events {
     /// The sender, and the work of sending: ends when all senders are gone.
-    pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()>) {
+    pub(crate) fn new(
+        client: Client,
+        timeout: Duration,
+        metrics: Arc<Metrics>,
+    ) -> (Self, impl Future<Output = ()>) {
         let (send, receive) = mpsc::channel(WAITING);
         let host = rustix::system::uname()
             .nodename()
@@ -79,7 +83,7 @@ impl Events {
         let work = waiting.for_each_concurrent(IN_FLIGHT, move |event| {
             let (client, metrics) = (client.clone(), Arc::clone(&counted));
             async move {
-                let sent = create_event(&client, &event).await;
+                let sent = create_event(&client, &event, timeout).await;
                 metrics.wrote(Write::Event, &sent);
                 // It is there already: another process told it.
                 match sent.or_else(RequestError::accept_conflict) {

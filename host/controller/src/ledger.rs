@@ -1,6 +1,7 @@
 //! What is known about each rule on each node: the memory from which a rule's status is written.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use planner::Timestamp;
@@ -31,6 +32,8 @@ pub(crate) struct RuleEntry {
 /// A rule on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeEntry {
+    /// The rule as it was then.
+    pub(crate) rule: Arc<Rule>,
     /// Where the rule stands.
     pub(crate) standing: Standing,
     /// Is the taint on the node, as far as we know?
@@ -152,7 +155,7 @@ impl RuleEntry {
     pub(crate) fn note(
         &mut self,
         node: &Node,
-        rule: &Rule,
+        rule: &Arc<Rule>,
         outcome: &Outcome,
         failure: Option<String>,
         now: Timestamp,
@@ -187,6 +190,7 @@ impl RuleEntry {
             self.over_budget.remove(&node.name);
         }
         let entry = NodeEntry {
+            rule: Arc::clone(rule),
             owned_since: outcome.owned_since,
             standing,
             present: if failure.is_none() {

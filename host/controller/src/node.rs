@@ -14,7 +14,7 @@ use planner::plan::Action;
 use planner::rule::TaintId;
 use tracing::info;
 
-use crate::client::{RequestError, patch_metadata, timely};
+use crate::client::{RequestError, patch_metadata, within};
 use crate::decide::{Decided, Seat, decide};
 use crate::events::Kind;
 use crate::metrics::Write;
@@ -136,7 +136,7 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
         if attempt > 0 {
             shared.metrics.replanned();
         }
-        let answer = patch_metadata(&api, &name, patch.clone()).await;
+        let answer = patch_metadata(&api, &name, patch.clone(), shared.limits.timeout).await;
         shared.metrics.wrote(Write::of(&decided.plan), &answer);
         let why = match answer {
             Ok(answer) => {
@@ -157,7 +157,7 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
             Err(error) => return Attempt::Failed(node, error.to_string()),
         };
         refused = why.0.map(|patch| (patch, why.1));
-        node = match timely(api.get(&name)).await {
+        node = match within(shared.limits.timeout, api.get(&name)).await {
             Ok(fresh) => Arc::new(fresh),
             Err(RequestError::NotFound(_)) => return Attempt::Done,
             Err(error) => return Attempt::Failed(node, error.to_string()),
@@ -186,7 +186,7 @@ async fn one_by_one(shared: &Shared, mut node: Arc<Node>, why: String) -> bool {
                     refusals.insert(taint, why);
                 }
             }
-            node = match timely(api.get(&node.facts.name)).await {
+            node = match within(shared.limits.timeout, api.get(&node.facts.name)).await {
                 Ok(fresh) => Arc::new(fresh),
                 Err(RequestError::NotFound(_)) => return true,
                 Err(error) => {

@@ -8,6 +8,8 @@ use planner::rule::TaintPrefixes;
 
 pub use crate::ledger::Alarm;
 
+use crate::client::TIMEOUT;
+
 /// How the control loop runs. The defaults are those of the Go controller's flags.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -56,6 +58,8 @@ pub struct Limits {
     pub alarm: Option<Alarm>,
     /// A node that is held longer is told about, once; none: never.
     pub held_too_long: Option<Duration>,
+    /// The longest that a request about a node or a rule may take; then it is made again. Positive.
+    pub timeout: Duration,
 }
 
 impl Default for Limits {
@@ -64,6 +68,7 @@ impl Default for Limits {
             prefixes: TaintPrefixes::default(),
             alarm: None,
             held_too_long: Some(Duration::from_secs(60 * 60)),
+            timeout: TIMEOUT,
         }
     }
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::client::{RequestError, patch_metadata, timely};
+use crate::client::{RequestError, patch_metadata, within};
 use crate::events::Object;
 use crate::metrics::Write;
 use crate::rules::{FREEZE, has_finalizer};
@@ -30,7 +30,7 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// What was written.
 #[derive(Debug, Default)]
 pub(crate) struct Statuses {
-    /// The status that was written last, by UID of the rule.
+    /// The status that was written last, by name of the rule.
     last: Mutex<HashMap<String, Last>>,
     /// Was it said that the definition in the cluster is not ours?
     told: AtomicBool,
@@ -38,6 +38,8 @@ pub(crate) struct Statuses {
 
 #[derive(Debug, Clone)]
 struct Last {
+    /// Of the rule: another may have its name by now.
+    uid: String,
     at: Instant,
     /// What was sent, and what the server made of it: another CRD may drop fields.
     sent: NodeReadinessRuleStatus,
@@ -45,12 +47,9 @@ struct Last {
 }
 
 impl Statuses {
-    fn last(&self, uid: &str) -> Option<Last> {
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(uid)
-            .cloned()
+    fn last(&self, name: &str, uid: &str) -> Option<Last> {
+        let all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(name).filter(|last| last.uid == uid).cloned()
     }
 
     /// Trusts none of them any more.
@@ -61,11 +60,11 @@ impl Statuses {
             .clear();
     }
 
-    fn remember(&self, uid: &str, last: Option<Last>) {
+    fn remember(&self, name: &str, last: Option<Last>) {
         let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match last {
-            Some(last) => all.insert(uid.to_owned(), last),
-            None => all.remove(uid),
+            Some(last) => all.insert(name.to_owned(), last),
+            None => all.remove(name),
         };
     }
 
@@ -99,6 +98,7 @@ pub(crate) async fn work(shared: Arc<Shared>, statuses: Arc<Statuses>) {
 
 async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(), RequestError> {
     let Some(object) = shared.objects.get(&ObjectRef::new(name)) else {
+        statuses.remember(name, None);
         return Ok(());
     };
     let terminating = object.meta().deletion_timestamp.is_some();
@@ -110,7 +110,7 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
             shared.metrics.reconciled(&object.uid().unwrap_or_default());
             Ok(())
         }
-        (true, true) => finish(shared, statuses, &object).await,
+        (true, true) => finish(shared, &object).await,
         (true, false) => Ok(()),
     }
 }
@@ -127,11 +127,7 @@ async fn add_finalizer(shared: &Shared, object: &NodeReadinessRule) -> Result<()
 }
 
 /// Removes the finalizer of a rule that is being deleted, once every node is free of it.
-async fn finish(
-    shared: &Shared,
-    statuses: &Statuses,
-    object: &NodeReadinessRule,
-) -> Result<(), RequestError> {
+async fn finish(shared: &Shared, object: &NodeReadinessRule) -> Result<(), RequestError> {
     let uid = object.uid().unwrap_or_default();
     let nodes = shared.nodes.state();
     let left = {
@@ -158,7 +154,6 @@ async fn finish(
     };
     let change = json!({ "op": "remove", "path": format!("/metadata/finalizers/{index}") });
     patch_finalizers(shared, object, change).await?;
-    statuses.remember(&uid, None);
     info!(
         rule = object.name_any(),
         "rule deleted, all nodes are released"
@@ -177,7 +172,7 @@ async fn patch_finalizers(
         change,
     ]))?;
     let api = Api::<NodeReadinessRule>::all(shared.client.clone());
-    let answer = patch_metadata(&api, &object.name_any(), patch).await;
+    let answer = patch_metadata(&api, &object.name_any(), patch, shared.limits.timeout).await;
     shared.metrics.wrote(Write::RuleFinalizer, &answer);
     match answer {
         // The watch brings what it is now.
@@ -193,7 +188,7 @@ async fn write_status(
     object: &NodeReadinessRule,
 ) -> Result<(), RequestError> {
     let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
-    let last = statuses.last(&uid);
+    let last = statuses.last(&name, &uid);
     let waited = last
         .as_ref()
         .map_or(STATUS_INTERVAL, |last| last.at.elapsed());
@@ -222,7 +217,11 @@ async fn write_status(
     let api = Api::<NodeReadinessRule>::all(shared.client.clone());
     let (parameters, body) = (PatchParams::default(), Patch::Json::<()>(patch));
     let at = Instant::now();
-    let answer = timely(api.patch_status(&name, &parameters, &body)).await;
+    let answer = within(
+        shared.limits.timeout,
+        api.patch_status(&name, &parameters, &body),
+    )
+    .await;
     shared.metrics.wrote(Write::RuleStatus, &answer);
     let answer = match answer {
         Err(RequestError::NotFound(_)) => return Ok(()),
@@ -231,8 +230,9 @@ async fn write_status(
     // Each status of ours has conditions.
     statuses.tell_of_another_definition(answer.status.as_ref());
     statuses.remember(
-        &uid,
+        &name,
         Some(Last {
+            uid,
             at,
             sent: desired,
             stored: answer.status,
@@ -255,7 +255,7 @@ async fn write_freeze(shared: &Shared, object: &NodeReadinessRule) -> Result<(),
         { "op": "add", "path": "/metadata/annotations", "value": annotations },
     ]))?;
     let api = Api::<NodeReadinessRule>::all(shared.client.clone());
-    match patch_metadata(&api, &object.name_any(), patch).await {
+    match patch_metadata(&api, &object.name_any(), patch, shared.limits.timeout).await {
         Ok(_) | Err(RequestError::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
     }

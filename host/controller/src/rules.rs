@@ -7,6 +7,7 @@ use api::NodeReadinessRule;
 use engine::Policy;
 use kube::{Resource, ResourceExt};
 use planner::rule::{Rule, TaintPrefixes};
+use planner::verdict::Failure;
 
 use crate::decide::{ActiveRule, Seen, field};
 
@@ -19,8 +20,10 @@ pub(crate) const FREEZE: &str = "readiness.node.x-k8s.io/freeze-all";
 pub(crate) struct RuleSet {
     /// Those that can be used.
     pub(crate) active: Vec<ActiveRule>,
-    /// UIDs of those that exist but cannot be used (yet): what they own stays as it is.
+    /// UIDs of those that exist but cannot be used: what they own stays as it is.
     pub(crate) stalled: BTreeSet<String>,
+    /// UIDs of those that only claim their taints so far: they have no finalizer yet.
+    pub(crate) beginning: BTreeSet<String>,
     /// What the policies of some of these said against them.
     pub(crate) refused: BTreeMap<String, String>,
     /// Why every rule is frozen; none if they are not.
@@ -72,12 +75,9 @@ impl RuleSet {
         for object in objects {
             let uid = object.uid().unwrap_or_default();
             let terminating = object.as_ref().meta().deletion_timestamp.is_some();
-            if !has_finalizer(object) {
-                // Without it nothing is done; a rule that lost it while it goes is gone.
-                if !terminating {
-                    set.stalled.insert(uid);
-                }
-                continue;
+            let finalized = has_finalizer(object);
+            if terminating && !finalized {
+                continue; // gone
             }
             let (mut rule, selector) = match (object.to_rule(prefixes), object.selector()) {
                 (Ok(rule), Ok(selector)) => (rule, selector),
@@ -88,9 +88,15 @@ impl RuleSet {
                     continue;
                 }
             };
-            rule.suspended |= set.frozen.is_some();
+            // Before it has its finalizer it does nothing. Its claims count, or a younger rule would
+            // hold a node for the moment that this one needs.
+            rule.suspended |= set.frozen.is_some() || !finalized;
+            if !finalized {
+                set.beginning.insert(uid.clone());
+            }
             let before = known.get(uid.as_str());
             let known = before.filter(|before| *before.rule == rule);
+            let memo = known.map_or_else(Arc::default, |known| Arc::clone(&known.memo));
             let rule = known.map_or_else(|| Arc::new(rule), |known| Arc::clone(&known.rule));
             if known.is_none()
                 && !terminating
@@ -104,6 +110,7 @@ impl RuleSet {
                 rule,
                 selector,
                 policy: policy.clone(),
+                memo,
                 seen_present: match before {
                     Some(before) => Arc::clone(&before.seen_present),
                     None => Arc::new(Seen::of(object)),
@@ -127,12 +134,15 @@ impl RuleSet {
     }
 }
 
+/// That a policy could not say whether it accepts a rule.
+pub(crate) fn failed_check(policy: &Policy, failure: &Failure) -> String {
+    let (name, Failure { kind, message, .. }) = (policy.name(), failure);
+    format!("policy {name} failed when it checked the rule ({kind}): {message}")
+}
+
 /// Has the policy nothing against this rule?
 fn accepts(policy: &Policy, rule: &Arc<Rule>) -> Result<(), String> {
-    let problems = policy.check(rule).map_err(|failure| {
-        let (name, kind, message) = (policy.name(), failure.kind, failure.message);
-        format!("policy {name} failed when it checked the rule ({kind}): {message}")
-    })?;
+    let problems = (policy.check(rule)).map_err(|failure| failed_check(policy, &failure))?;
     let sentences = problems
         .iter()
         .map(|problem| format!("{}: {}", field(&problem.path), problem.message));

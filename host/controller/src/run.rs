@@ -9,7 +9,7 @@ use engine::Engine;
 use futures::TryStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, reflector};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -22,6 +22,7 @@ use crate::lease::{self, Election, NoNamespace};
 use crate::limit::Limit;
 use crate::metrics::{self, Metrics, MetricsError};
 use crate::options::{LeaderElection, Options};
+use crate::rules::has_finalizer;
 use crate::serve::Server;
 use crate::shared::Shared;
 use crate::webhook::{self, WebhookError};
@@ -127,7 +128,7 @@ pub async fn run(
         info!(%address, "health probes are served");
         servers.spawn(server.serve(health::answer, end_servers.subscribe()));
     }
-    let (events, send_events) = Events::new(guarded.clone(), Arc::clone(&measured));
+    let (events, send_events) = Events::new(guarded.clone(), limits.timeout, Arc::clone(&measured));
     let send_events = tokio::spawn(send_events);
     let (nodes, node_writer) = reflector::store::<Node>();
     let (objects, object_writer) = reflector::store::<NodeReadinessRule>();
@@ -141,8 +142,13 @@ pub async fn run(
         servers.spawn(metrics.serve(Arc::clone(&shared), client.clone(), end_servers.subscribe()));
     }
     if let Some(webhook) = webhook {
-        let rules = shared.objects.clone();
-        servers.spawn(webhook.serve(client.clone(), rules, end_servers.subscribe()));
+        servers.spawn(webhook.serve(
+            client.clone(),
+            shared.objects.clone(),
+            shared.policy.clone(),
+            shared.limits.prefixes.clone(),
+            end_servers.subscribe(),
+        ));
     }
     let config = watch_config(&client).await;
     tasks.spawn(watch_nodes(
@@ -319,7 +325,13 @@ async fn watch_rules(
         match events.try_next().await {
             Ok(Some(Event::Apply(rule) | Event::Delete(rule))) => {
                 shared.refresh_rules();
-                shared.rules_due.add(rule.metadata.name.unwrap_or_default());
+                let name = rule.name_any();
+                if has_finalizer(&rule) && rule.metadata.deletion_timestamp.is_none() {
+                    // What it says of its nodes is known when they were looked at.
+                    shared.status_due(&name);
+                } else {
+                    shared.rules_due.add(name);
+                }
             }
             Ok(Some(Event::InitDone)) => {
                 shared.refresh_rules();

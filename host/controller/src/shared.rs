@@ -247,6 +247,9 @@ impl Shared {
             let rule = &active.rule;
             let entry = ledger.rule(&rule.uid);
             let outcome = outcomes.next_if(|(decided, _)| decided.rule.uid == rule.uid);
+            if rules.beginning.contains(&rule.uid) {
+                continue;
+            }
             let mut failed = false;
             let changed = match outcome {
                 Some((_, outcome)) => {
@@ -280,7 +283,8 @@ impl Shared {
                     entry.forget(&node.name)
                 }
             };
-            if !failed {
+            // A suspended rule records nothing on the node: what its status says is still needed.
+            if !failed && !rule.suspended {
                 active.seen_present.forget(&node.name);
             }
             if changed {

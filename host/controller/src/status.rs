@@ -1,6 +1,7 @@
 //! A rule's status, composed from memory: true, and small at any number of nodes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::NodeReadinessRule;
 use api::rule::status::{
@@ -38,7 +39,7 @@ pub(crate) struct Matching<'a> {
 /// The status of a rule that can be used.
 pub(crate) fn compose(
     object: &NodeReadinessRule,
-    rule: &Rule,
+    rule: &Arc<Rule>,
     matching: &Matching<'_>,
     now: Timestamp,
 ) -> NodeReadinessRuleStatus {
@@ -102,10 +103,13 @@ fn timeless(status: &NodeReadinessRuleStatus) -> NodeReadinessRuleStatus {
     status
 }
 
-fn count(rule: &Rule, matching: &Matching<'_>) -> NodeCounts {
+fn count(rule: &Arc<Rule>, matching: &Matching<'_>) -> NodeCounts {
     let nodes = matching.nodes;
     let number =
         |is: &dyn Fn(&NodeEntry) -> bool| to_i32(nodes.values().filter(|node| is(node)).count());
+    // An evaluation by another version of the rule says nothing about this one.
+    let evaluated = |node: &NodeEntry| Arc::ptr_eq(&node.rule, rule);
+    let evaluated = nodes.values().filter(|node| evaluated(node)).count();
     let bootstrap = rule.enforcement == Enforcement::BootstrapOnly;
     NodeCounts {
         matched: to_i32(matching.matched),
@@ -113,7 +117,7 @@ fn count(rule: &Rule, matching: &Matching<'_>) -> NodeCounts {
         released: number(&|node| !node.present && node.standing != Standing::Conflicting),
         completed: number(&|node| node.standing == Standing::Completed).filter(|_| bootstrap),
         failed: number(&|node| node.failure.is_some()),
-        pending: to_i32(matching.matched.saturating_sub(nodes.len())),
+        pending: to_i32(matching.matched.saturating_sub(evaluated)),
         conflicting: number(&|node| node.standing == Standing::Conflicting),
         over_budget: number(&|node| node.standing == Standing::OverBudget)
             .filter(|_| rule.budget.is_some()),
@@ -138,7 +142,8 @@ fn conditions(
     let conflicting = counts.conflicting.unwrap_or_default();
     let conflict = if conflicting > 0 {
         let message = format!(
-            "another rule comes first (the older, or one that replaces this one) and decides about the same taint on {conflicting} nodes"
+            "another rule comes first (the older, or one that replaces this one) and decides about the same taint on {}",
+            nodes(conflicting)
         );
         tell("Conflict", Status::True, "OtherRuleDecides", &message)
     } else {
@@ -158,11 +163,8 @@ fn readiness(
     counts: &NodeCounts,
 ) -> (Status, &'static str, String) {
     let some = |count: Option<i32>| count.filter(|count| *count > 0);
-    let owned = matching
-        .nodes
-        .values()
-        .filter(|node| node.owned_since.is_some())
-        .count();
+    let owned = matching.nodes.values();
+    let owned = owned.filter(|node| node.owned_since.is_some()).count();
     let no = |reason, message| (Status::False, reason, message);
     if let Some(frozen) = matching.frozen {
         let Frozen { rule, why } = frozen;
@@ -178,22 +180,31 @@ fn readiness(
     } else if let Some(failed) = some(counts.failed) {
         no(
             "NodesFailed",
-            format!("{failed} nodes could not be evaluated or changed"),
+            format!("{} could not be evaluated or changed", nodes(failed)),
         )
     } else if let Some(pending) = some(counts.pending) {
         no(
             "NodesPending",
-            format!("{pending} nodes were not evaluated yet"),
+            format!("{} not evaluated yet", nodes(pending)),
         )
     } else if let Some(conflicting) = some(counts.conflicting) {
-        let message = format!("another rule decides about the same taint on {conflicting} nodes");
+        let message = format!(
+            "another rule decides about the same taint on {}",
+            nodes(conflicting)
+        );
         no("Conflict", message)
     } else if let Some(over) = some(counts.over_budget) {
-        let message = format!("the budget allows no more: {over} further nodes would be held");
-        no("BudgetExhausted", message)
-    } else if rule.dry_run && owned > 0 {
         let message = format!(
-            "no node is changed; {owned} nodes keep the taint that the rule put there before: delete the rule to release them"
+            "the budget is used up: it keeps {} from being held",
+            nodes(over)
+        );
+        no("BudgetExhausted", message)
+    } else if rule.dry_run
+        && let Some(owned) = some(to_i32(owned))
+    {
+        let message = format!(
+            "no node is changed; delete the rule to release {} that it held before",
+            nodes(owned)
         );
         (Status::True, "DryRunKeepsTaints", message)
     } else if rule.dry_run {
@@ -206,6 +217,11 @@ fn readiness(
             "every node is as the rule wants it".to_owned(),
         )
     }
+}
+
+/// `1 node`, `2 nodes`.
+fn nodes(number: i32) -> String {
+    format!("{number} node{}", if number == 1 { "" } else { "s" })
 }
 
 /// A condition whose transition time is kept while its status stays.

@@ -2,12 +2,14 @@
 
 mod managed;
 mod material;
+mod terms;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::NodeReadinessRule;
 use api::admission::Change;
+use engine::Policy;
 use futures::FutureExt;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -17,6 +19,7 @@ use kube::core::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, Operation};
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
+use planner::rule::TaintPrefixes;
 use tokio::sync::watch;
 use tracing::info;
 
@@ -104,6 +107,8 @@ impl Bound {
         self,
         client: Client,
         rules: Store<NodeReadinessRule>,
+        policy: Policy,
+        prefixes: TaintPrefixes,
         end: watch::Receiver<bool>,
     ) {
         let Self {
@@ -117,6 +122,8 @@ impl Bound {
         let reviewer = Arc::new(Reviewer {
             api: Api::all(client.clone()),
             rules,
+            policy,
+            prefixes,
         });
         let answer = move |request| answer(Arc::clone(&reviewer), request);
         let keep_certificate = async {
@@ -143,6 +150,8 @@ impl Bound {
 struct Reviewer {
     api: Api<NodeReadinessRule>,
     rules: Store<NodeReadinessRule>,
+    policy: Policy,
+    prefixes: TaintPrefixes,
 }
 
 impl Reviewer {
@@ -194,7 +203,10 @@ impl Reviewer {
         } else {
             Vec::new()
         };
-        let review = change.review(others.iter().map(Arc::as_ref));
+        let mut review = change.review(others.iter().map(Arc::as_ref));
+        if let Some(rule) = change.wants_terms() {
+            review.add(terms::problems(rule, &self.policy, &self.prefixes));
+        }
         review.refusal().map_or(Ok(review.warnings), Err)
     }
 

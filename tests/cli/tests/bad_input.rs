@@ -434,15 +434,6 @@ fn a_policy_that_fails_to_check_a_rule_is_exit_status_3() {
 }
 
 #[test]
-fn a_flag_of_run_that_asks_for_what_is_not_there() {
-    let output = host(["run", "-leader-elect", "--pprof-bind-address", ":6060"]).unwrap();
-    refused(
-        &output,
-        "error: --pprof-bind-address: this version does not have profiling: leave it out",
-    );
-}
-
-#[test]
 fn compat_044_leader_election_outside_of_a_cluster_needs_a_namespace() {
     let file = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
     if std::path::Path::new(file).exists() {

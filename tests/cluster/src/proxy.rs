@@ -115,7 +115,15 @@ impl Proxy {
     /// # Errors
     /// As [`Host::start`].
     pub async fn start_host(&self, cluster: &Cluster) -> anyhow::Result<Host> {
-        let mut host = self.spawn_host(cluster)?;
+        self.start_host_with(cluster, &[]).await
+    }
+
+    /// As [`Proxy::start_host`], with these flags.
+    ///
+    /// # Errors
+    /// As [`Host::start`].
+    pub async fn start_host_with(&self, cluster: &Cluster, flags: &[&str]) -> anyhow::Result<Host> {
+        let mut host = self.spawn_host(cluster, flags)?;
         host.until_logged("caches are synced").await?;
         Ok(host)
     }
@@ -124,13 +132,13 @@ impl Proxy {
     ///
     /// # Errors
     /// As [`Host::spawn`].
-    pub fn spawn_host(&self, cluster: &Cluster) -> anyhow::Result<Host> {
+    pub fn spawn_host(&self, cluster: &Cluster, flags: &[&str]) -> anyhow::Result<Host> {
         let kubeconfig = self.kubeconfig(cluster.plane.folder())?;
         Host::spawn(
             &kubeconfig,
             &cluster.new_log(),
             Lifetime::OfThisProcess,
-            &[],
+            flags,
         )
     }
 

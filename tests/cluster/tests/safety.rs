@@ -1,10 +1,8 @@
 //! What protects a cluster from a rule that is wrong.
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
+use cluster_tests::{AGENT, Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use serde_json::json;
-
-const AGENT: &str = "example.com/AgentReady";
 
 async fn workers(cluster: &Cluster, count: usize) -> Vec<String> {
     let names: Vec<String> = (1..=count)
@@ -46,10 +44,7 @@ async fn until_ready_is(cluster: &Cluster, rule: &str, status: &str, reason: &st
 async fn nrc_335_compat_j_suspend_changes_nothing_and_catches_up_when_it_resumes() {
     let cluster = Cluster::start().await.unwrap();
     workers(&cluster, 2).await;
-    cluster
-        .set_condition("node-02", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-02", "True").await;
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     until_held(&cluster, 1).await;
@@ -59,14 +54,8 @@ async fn nrc_335_compat_j_suspend_changes_nothing_and_catches_up_when_it_resumes
         .unwrap();
     until_ready_is(&cluster, "agent", "False", "Suspended").await;
     // Now each node is the other way round.
-    cluster
-        .set_condition("node-01", AGENT, "True")
-        .await
-        .unwrap();
-    cluster
-        .set_condition("node-02", AGENT, "False")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-01", "True").await;
+    cluster.agent_reports("node-02", "False").await;
     cluster
         .until_status("agent", "both changes were seen", |status| {
             let current: Vec<_> = status
@@ -84,14 +73,8 @@ async fn nrc_335_compat_j_suspend_changes_nothing_and_catches_up_when_it_resumes
         .patch_rule("agent", json!({ "spec": { "suspend": null } }))
         .await
         .unwrap();
-    cluster
-        .until_tainted("node-01", GUIDE_TAINT, false)
-        .await
-        .unwrap();
-    cluster
-        .until_tainted("node-02", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_released("node-01").await;
+    cluster.until_held("node-02").await;
     until_ready_is(&cluster, "agent", "True", "Enforced").await;
     host.terminate().await.unwrap();
 }
@@ -155,7 +138,7 @@ async fn nrc_5233_compat_j_budget_is_never_exceeded_and_is_filled_again_when_a_n
     assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 3);
     // It always goes on releasing.
     for name in &names {
-        cluster.set_condition(name, AGENT, "True").await.unwrap();
+        cluster.agent_reports(name, "True").await;
     }
     until_held(&cluster, 0).await;
     until_ready_is(&cluster, "agent", "True", "Enforced").await;
@@ -183,10 +166,7 @@ async fn one_switch_freezes_every_rule() {
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     let other = agent_rule("other", "continuous").replace("security-agent-ready", "other");
     cluster.apply(&other).unwrap();
-    cluster
-        .until_tainted("node-01", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-01").await;
     cluster
         .until_tainted("node-01", "readiness.k8s.io/other", true)
         .await
@@ -206,10 +186,7 @@ async fn one_switch_freezes_every_rule() {
             .unwrap()
             .contains("something is wrong")
     );
-    cluster
-        .set_condition("node-01", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-01", "True").await;
     cluster
         .until_status("agent", "the change was seen", |status| {
             status.node_evaluations[0].condition_results[0]
@@ -224,10 +201,7 @@ async fn one_switch_freezes_every_rule() {
         .patch_rule("other", freeze(json!(null)))
         .await
         .unwrap();
-    cluster
-        .until_tainted("node-01", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("node-01").await;
     cluster
         .until_tainted("node-01", "readiness.k8s.io/other", false)
         .await
@@ -240,14 +214,14 @@ async fn it_freezes_by_itself_when_most_nodes_regress_and_is_released_by_hand() 
     let cluster = Cluster::start().await.unwrap();
     let names = workers(&cluster, 14).await;
     for name in &names {
-        cluster.set_condition(name, AGENT, "True").await.unwrap();
+        cluster.agent_reports(name, "True").await;
     }
     let arguments = ["--freeze-when-regressed=50", "--freeze-window=1h"];
     let host = cluster.start_host_with(&arguments).await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     until_ready_is(&cluster, "agent", "True", "Enforced").await;
     for name in &names {
-        cluster.set_condition(name, AGENT, "False").await.unwrap();
+        cluster.agent_reports(name, "False").await;
     }
     until_ready_is(&cluster, "agent", "False", "Frozen").await;
     cluster
@@ -289,10 +263,7 @@ async fn break_glass_lets_one_node_go_until_its_time() {
     let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(4);
     let annotation = json!({ "readiness.node.x-k8s.io/break-glass": format!("agent={until}") });
     cluster.annotate_node("node-01", annotation).await.unwrap();
-    let node = cluster
-        .until_tainted("node-01", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    let node = cluster.until_released("node-01").await;
     let completions = node.metadata.annotations.unwrap();
     assert!(
         !completions
@@ -301,10 +272,7 @@ async fn break_glass_lets_one_node_go_until_its_time() {
     );
     cluster.until_event("node-01", "BreakGlass").await.unwrap();
     // The time comes without anybody touching the node.
-    cluster
-        .until_tainted("node-01", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("node-01").await;
     assert!(jiff::Timestamp::now() >= until, "held again too early");
     cluster
         .annotate_node(
@@ -387,10 +355,7 @@ async fn nrc_279_a_further_prefix_needs_the_definition_and_the_flag() {
     cluster.until_event("agent", "Stalled").await.unwrap();
     host.terminate().await.unwrap();
     let host = cluster.start_host_with(&[&flag]).await.unwrap();
-    cluster
-        .until_tainted("node-01", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("node-01").await;
     wait::until_true("the taint with the further prefix is there", || async {
         Ok(cluster.tainted(&key).await? == 1)
     })
@@ -417,11 +382,8 @@ async fn compat_j_dry_run_freezes_what_was_there_says_so_and_deletion_releases_i
         .until_event("agent", "DryRunKeepsTaints")
         .await
         .unwrap();
-    assert!(note.contains("2 nodes keep the taint"), "{note}");
-    cluster
-        .set_condition("node-01", AGENT, "True")
-        .await
-        .unwrap();
+    assert!(note.contains("2 nodes that it held"), "{note}");
+    cluster.agent_reports("node-01", "True").await;
     cluster
         .until_status("agent", "it would remove one", |status| {
             let results = status.dry_run_results.as_ref();
@@ -445,10 +407,7 @@ async fn the_documented_commands_work() {
         .unwrap();
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster
-        .until_tainted("worker-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("worker-1").await;
     let text = include_str!("../../../docs/operating.md");
     let blocks = text
         .split("```sh\n")
@@ -465,15 +424,9 @@ async fn the_documented_commands_work() {
             String::from_utf8_lossy(&output.stderr)
         );
         if command.contains("break-glass=") {
-            cluster
-                .until_tainted("worker-1", GUIDE_TAINT, false)
-                .await
-                .unwrap();
+            cluster.until_released("worker-1").await;
         }
     }
-    cluster
-        .until_tainted("worker-1", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("worker-1").await;
     host.terminate().await.unwrap();
 }

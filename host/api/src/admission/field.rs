@@ -36,7 +36,8 @@ impl FieldError {
         }
     }
 
-    pub(super) fn invalid(field: String, value: &str, detail: String) -> Self {
+    /// A field with a value, as JSON, that it must not have.
+    pub fn invalid(field: String, value: &str, detail: String) -> Self {
         let shown = match value.char_indices().nth(SHOWN) {
             Some((end, _)) => format!("{}…", &value[..end]),
             None => value.to_owned(),

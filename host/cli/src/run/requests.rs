@@ -1,10 +1,12 @@
 //! The limit on requests, with the flags of the Go controller.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Args;
 use controller::RequestLimit;
 
+use super::safety::duration;
 use crate::input::BadInput;
 
 /// What client-go takes for 0.
@@ -33,6 +35,20 @@ pub struct Options {
         allow_negative_numbers = true
     )]
     kube_api_burst: i64,
+
+    /// The longest that a request about a node or a rule may take; then it is made again
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = timeout)]
+    pub kube_api_timeout: Duration,
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|timeout| {
+        if timeout.is_zero() {
+            Err("no request is answered in no time".to_owned())
+        } else {
+            Ok(timeout)
+        }
+    })
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T, String> {
@@ -46,6 +62,7 @@ impl Options {
         let Self {
             kube_api_qps: qps,
             kube_api_burst: burst,
+            kube_api_timeout: _,
         } = self;
         if qps.is_nan() {
             return Err(BadInput::one(

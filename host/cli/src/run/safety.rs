@@ -32,7 +32,7 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self, timeout: Duration) -> Limits {
         Limits {
             prefixes: self.prefixes.prefixes(),
             alarm: (self.freeze_when_regressed > 0).then_some(Alarm {
@@ -40,11 +40,12 @@ impl Options {
                 window: self.freeze_window,
             }),
             held_too_long: Some(self.held_warning_after).filter(|after| !after.is_zero()),
+            timeout,
         }
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let duration = text.parse::<SignedDuration>().ok();
     let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
     duration.ok_or_else(|| "it is no duration, such as 30s, 5m or 1h30m".to_owned())

@@ -28,7 +28,6 @@ fn compat_043_every_flag_of_the_go_controller_is_known_with_its_default() {
     assert!(!options.leader_elect);
     assert_eq!(options.leader_election_namespace, "");
     assert!(options.requests.limit().unwrap().is_none());
-    options.refused.check().unwrap();
 
     let given = parse(
         "--metrics-bind-address=0 --metrics-secure --metrics-cert-dir=d --health-probe-bind-address :9 \
@@ -40,20 +39,6 @@ fn compat_043_every_flag_of_the_go_controller_is_known_with_its_default() {
     );
     assert_eq!(given.kubeconfig, Some("f".into()));
     assert_eq!(given.node_concurrent_reconciles.get(), 10);
-    given.refused.check().unwrap();
-}
-
-#[test]
-fn what_is_asked_for_and_not_there_is_refused_by_name() {
-    let BadInput(problems) = parse("--pprof-bind-address=:6060")
-        .refused
-        .check()
-        .unwrap_err();
-    assert_eq!(problems.len(), 1, "{problems:?}");
-    assert!(
-        problems[0].starts_with("--pprof-bind-address:"),
-        "{problems:?}"
-    );
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Idle {
         let client = Client::try_from(Config::new("http://127.0.0.1:9".parse().unwrap())).unwrap();
         let engine = engine::Engine::new(&engine::Options::default()).unwrap();
         let metrics = Arc::new(Metrics::new(true).unwrap());
-        let (events, _) = Events::new(client.clone(), Arc::clone(&metrics));
+        let (events, _) = Events::new(client.clone(), Duration::MAX, Arc::clone(&metrics));
         let (nodes, _) = reflector::store();
         let (objects, rules) = reflector::store();
         let policy = engine.default_policy().unwrap();

@@ -29,7 +29,7 @@ use tracing::{info, warn};
 
 use super::material::{Held, Material};
 use crate::certificates::{Pair, Served};
-use crate::client::{RequestError, patch_metadata, timely};
+use crate::client::{RequestError, TIMEOUT, patch_metadata, timely};
 
 /// While something is missing.
 const RETRY: Duration = Duration::from_secs(10);
@@ -251,7 +251,7 @@ impl Managed {
         let name = self.configuration_name();
         let patch: JsonPatch = serde_json::from_value(json!(patch))
             .map_err(|error| Problem(format!("{name}: {error}")))?;
-        patch_metadata(&self.configurations, &self.configuration, patch)
+        patch_metadata(&self.configurations, &self.configuration, patch, TIMEOUT)
             .await
             .map_err(|error| self.failure("written", &name, error))?;
         info!(

@@ -1,10 +1,10 @@
 //! Two rules for one taint, where no webhook keeps them apart.
 
-use cluster_tests::{Cluster, GUIDE_TAINT, NodeSpec, agent_rule, wait, worker};
+use cluster_tests::{AGENT, Cluster, GUIDE_TAINT, NodeSpec, agent_rule, wait, worker};
 use planner::ownership;
 use serde_json::json;
 
-use crate::{AGENT, node_patches, observer};
+use crate::{node_patches, observer};
 
 const POOL: &str = "example.com/pool";
 
@@ -38,10 +38,7 @@ async fn nrc_260_compat_j_conflict_is_decided_per_node_and_nothing_flaps() {
     cluster.apply(&younger).unwrap();
     let proxy = observer(&cluster).await;
     let host = proxy.start_host(&cluster).await.unwrap();
-    cluster
-        .until_tainted("pool", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.until_held("pool").await;
     let conflicting = |wanted| {
         cluster.until_status("b-younger", "it says on how many nodes", move |status| {
             let said = status.conditions.iter().any(|one| {
@@ -55,7 +52,7 @@ async fn nrc_260_compat_j_conflict_is_decided_per_node_and_nothing_flaps() {
     let stored = conflicting(1).await.unwrap();
     let conditions = stored.status.unwrap().conditions;
     assert!(
-        conditions[1].message.contains("on 1 nodes"),
+        conditions[1].message.contains("on 1 node"),
         "{conditions:?}"
     );
     cluster.until_event("b-younger", "Conflict").await.unwrap();
@@ -77,19 +74,13 @@ async fn nrc_260_compat_j_conflict_is_decided_per_node_and_nothing_flaps() {
         .set_condition("both", "example.com/Other", "True")
         .await
         .unwrap();
-    cluster.set_condition("both", AGENT, "False").await.unwrap();
-    cluster
-        .until_tainted("both", GUIDE_TAINT, true)
-        .await
-        .unwrap();
+    cluster.agent_reports("both", "False").await;
+    cluster.until_held("both").await;
     cluster.until_worked_off().await.unwrap();
     assert_eq!(node_patches(&proxy), 6);
     // The older one goes: the younger one decides, and it is for letting go.
     cluster.delete_rule("a-older").await.unwrap();
-    cluster
-        .until_tainted("both", GUIDE_TAINT, false)
-        .await
-        .unwrap();
+    cluster.until_released("both").await;
     conflicting(0).await.unwrap();
     cluster.until_status_is_true("b-younger").await.unwrap();
     host.terminate().await.unwrap();
@@ -139,10 +130,7 @@ async fn compat_j_other_effect_is_another_taint() {
     };
     assert_eq!(of(0), (json!("NoSchedule"), json!("schedule")));
     assert_eq!(of(1), (json!("NoExecute"), json!("execute")));
-    cluster
-        .set_condition("node-1", AGENT, "True")
-        .await
-        .unwrap();
+    cluster.agent_reports("node-1", "True").await;
     until(vec![taint("NoExecute")]).await.unwrap();
     for rule in ["schedule", "execute"] {
         cluster.until_status_is_true(rule).await.unwrap();

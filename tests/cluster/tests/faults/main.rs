@@ -62,7 +62,7 @@ fn keep_running(
     let (stop, mut stopped) = watch::channel(false);
     let task = tokio::spawn(async move {
         for started in 1.. {
-            let mut host: Host = proxy.spawn_host(&cluster).unwrap();
+            let mut host: Host = proxy.spawn_host(&cluster, &[]).unwrap();
             at.pid.store(host.pid(), Ordering::SeqCst);
             tokio::select! {
                 () = async { drop(stopped.wait_for(|stop| *stop).await) } => {
@@ -132,6 +132,7 @@ async fn continuous_converges_when_the_host_is_killed_after_any_write() {
 enum Trouble {
     Refused(StatusCode),
     Lost,
+    Stalled,
     /// The watches stand still after the write, and then break: the cache is old.
     OldCache,
 }
@@ -160,6 +161,7 @@ async fn with_trouble(story: &Story, trouble: Trouble) {
                     _ if !odd => Fault::Pass,
                     Trouble::Refused(status) => Fault::Refuse(status),
                     Trouble::Lost => Fault::Lose,
+                    Trouble::Stalled => Fault::Stall,
                     Trouble::OldCache => {
                         let sender = sender.unwrap();
                         sender.send_modify(|watches| watches.paused = true);
@@ -185,7 +187,8 @@ async fn with_trouble(story: &Story, trouble: Trouble) {
     let mut scenes = Vec::new();
     for round in 0..2 {
         on.store(round, Ordering::SeqCst);
-        let host = proxy.start_host(&cluster).await.unwrap();
+        let patience = ["--kube-api-timeout=1s"];
+        let host = proxy.start_host_with(&cluster, &patience).await.unwrap();
         scenes.push(story.play(&cluster, scenes.first()).await.unwrap());
         host.terminate().await.unwrap();
         story.clear(&cluster).await.unwrap();
@@ -208,6 +211,12 @@ async fn both_converge_when_every_write_is_first_refused() {
 async fn both_converge_when_the_answer_to_every_write_is_lost_first() {
     with_trouble(&bootstrap(), Trouble::Lost).await;
     with_trouble(&continuous(), Trouble::Lost).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_converge_when_every_write_first_has_no_answer() {
+    with_trouble(&bootstrap(), Trouble::Stalled).await;
+    with_trouble(&continuous(), Trouble::Stalled).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,6 +117,7 @@ async fn nrc_414_compat_034_to_039_rules_are_reviewed() {
     compat_034_035_038_what_is_wrong_with_a_rule(&asked).await;
     compat_036_037_one_taint_on_one_node_has_one_rule(&asked).await;
     compat_039_warnings(&asked);
+    a_policy_or_budget_that_it_cannot_have(&asked).await;
     asked.host.terminate().await.unwrap();
 }
 
@@ -168,6 +169,63 @@ async fn compat_036_037_one_taint_on_one_node_has_one_rule(asked: &Asked) {
     // The update of a rule does not conflict with the rule.
     let value = json!({"spec": {"taint": {"value": "v"}}});
     assert_eq!(asked.patch("first", value).await, "");
+}
+
+async fn a_policy_or_budget_that_it_cannot_have(asked: &Asked) {
+    let age = |age: &str| json!({"name": "default", "parameters": {"maxHeartbeatAge": age}});
+    let odd = rule("odd", |rule| {
+        let spec = &mut rule["spec"];
+        spec["nodeSelector"] = json!({});
+        spec["policy"] = age("soon");
+    });
+    let refusal = asked.refusal(&odd).await;
+    let (selector, policy) = refusal.split_once("empty ").unwrap_or_default();
+    assert!(
+        selector.starts_with("validation failed: [spec.nodeSelector: Required value: "),
+        "{refusal}"
+    );
+    assert!(
+        policy.starts_with("spec.policy.parameters.maxHeartbeatAge: Invalid value: \"soon\": "),
+        "{refusal}"
+    );
+    // One with a taint of its own conflicts with nobody.
+    let apart = |field: &str, value: Value| {
+        rule("new", |rule| {
+            rule["spec"]["taint"]["key"] = json!("readiness.k8s.io/apart");
+            rule["spec"][field] = value;
+        })
+    };
+    let other = json!({"name": "other"});
+    assert_eq!(
+        asked.refusal(&apart("policy", other)).await,
+        "validation failed: [spec.policy.name: Invalid value: \"other\": there is no such policy; \
+         this version has only \"default\"]"
+    );
+    // Well formed, and more than a duration can be.
+    let long = "9".repeat(30) + "h";
+    let budget = json!({"maxHeld": 1, "exemptYoungerThan": long});
+    assert_eq!(
+        asked.refusal(&apart("budget", budget)).await,
+        format!(
+            "validation failed: [spec.budget.exemptYoungerThan: Invalid value: \"{long}\": \
+             give a duration such as 10m]"
+        )
+    );
+    // They may change, and only to what can be had.
+    let taint = "readiness.k8s.io/with-policy";
+    asked
+        .store(&with("aged", "/spec/taint/key", json!(taint)))
+        .await;
+    let to = |age: Value| json!({"spec": {"policy": age}});
+    assert_eq!(asked.patch("aged", to(age("5m"))).await, "");
+    let refusal = asked.patch("aged", to(age("-5m"))).await;
+    assert!(refusal.contains("spec.policy.parameters.maxHeartbeatAge"));
+    assert_eq!(
+        asked
+            .patch("aged", json!({"spec": {"suspend": true}}))
+            .await,
+        ""
+    );
 }
 
 fn compat_039_warnings(asked: &Asked) {

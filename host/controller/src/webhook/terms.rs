@@ -1,0 +1,55 @@
+//! The policy and the budget that a rule asks for: can it have them?
+
+use std::sync::Arc;
+
+use api::admission::FieldError;
+use api::{InvalidRule, NodeReadinessRule};
+use engine::Policy;
+use planner::rule::TaintPrefixes;
+use serde_json::Value;
+
+use crate::decide::field;
+use crate::rules::failed_check;
+
+/// What speaks against them. A rule that cannot be used for another reason has none: the schema and
+/// its status say why.
+pub(super) fn problems(
+    object: &NodeReadinessRule,
+    policy: &Policy,
+    prefixes: &TaintPrefixes,
+) -> Vec<FieldError> {
+    let invalid = |field: String, value: &Value, detail: String| {
+        vec![FieldError::invalid(field, &value.to_string(), detail)]
+    };
+    let rule = match object.to_rule(prefixes) {
+        Ok(rule) => Arc::new(rule),
+        Err(InvalidRule::Policy { name }) => {
+            let detail = "there is no such policy; this version has only \"default\"".to_owned();
+            return invalid("spec.policy.name".to_owned(), &Value::from(name), detail);
+        }
+        Err(InvalidRule::Budget {
+            field,
+            value,
+            problem,
+        }) => {
+            let field = format!("spec.budget.{field}");
+            return invalid(field, &Value::from(value), problem.to_owned());
+        }
+        Err(_) => return Vec::new(),
+    };
+    let parameters = object.spec.policy.as_ref();
+    let parameters = parameters.and_then(|policy| policy.parameters.clone());
+    let parameters = Value::Object(parameters.unwrap_or_default());
+    match policy.check(&rule) {
+        Ok(problems) => (problems.into_iter())
+            .flat_map(|problem| {
+                let value = parameters.pointer(&problem.path).unwrap_or(&Value::Null);
+                invalid(field(&problem.path), value, problem.message)
+            })
+            .collect(),
+        Err(failure) => {
+            let detail = failed_check(policy, &failure);
+            invalid("spec.policy".to_owned(), &parameters, detail)
+        }
+    }
+}
