@@ -27,9 +27,17 @@ pub struct Node {
     pub metadata: ObjectMeta,
     /// What the planner knows.
     pub facts: Arc<facts::Node>,
+    /// As JSON, which takes a fifth of the memory of values.
+    raw_taints: Option<Arc<str>>,
+}
+
+impl Node {
     /// `spec.taints` exactly as read, also fields that this version does not know; none where the
     /// field is absent.
-    pub taints: Option<Arc<[Value]>>,
+    pub fn taints(&self) -> Option<Vec<Value>> {
+        // It was written from such values. A patch that tests for none would be refused.
+        serde_json::from_str(self.raw_taints.as_deref()?).ok()
+    }
 }
 
 impl kube::Resource for Node {
@@ -147,6 +155,8 @@ impl From<WireNode> for Node {
             spec,
             status,
         } = wire;
+        let mut conditions: Vec<_> = status.conditions.into_iter().map(condition).collect();
+        conditions.shrink_to_fit();
         let facts = facts::Node {
             name: metadata.name.clone(),
             uid: metadata.uid.clone().unwrap_or_default(),
@@ -156,7 +166,7 @@ impl From<WireNode> for Node {
             terminating: metadata.deletion_timestamp.is_some(),
             taints: spec.taints.iter().flatten().map(taint).collect(),
             unschedulable: spec.unschedulable,
-            conditions: status.conditions.into_iter().map(condition).collect(),
+            conditions,
             boot_id: status.node_info.boot_id,
         };
         Self {
@@ -169,7 +179,9 @@ impl From<WireNode> for Node {
                 ..ObjectMeta::default()
             },
             facts: Arc::new(facts),
-            taints: spec.taints.map(Arc::from),
+            raw_taints: spec
+                .taints
+                .map(|taints| Value::from(taints).to_string().into()),
         }
     }
 }
@@ -262,7 +274,7 @@ mod tests {
                 boot_id: "b".into(),
             }
         );
-        assert_eq!(node.taints.unwrap()[1]["later"], json!({"x": [1, 2.5]}));
+        assert_eq!(node.taints().unwrap()[1]["later"], json!({"x": [1, 2.5]}));
         assert_eq!(node.metadata.resource_version.as_deref(), Some("7"));
         assert_eq!(node.metadata.uid.as_deref(), Some("u"));
         assert!(node.metadata.deletion_timestamp.is_some());
@@ -318,7 +330,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            node.taints.unwrap()[0],
+            node.taints().unwrap()[0],
             json!({"key": "a", "effect": "NoSchedule", "weight": 3})
         );
     }

@@ -23,7 +23,11 @@ use crate::node::Node;
 /// A test against `null` passes where the field is absent, as it does for the API server and not
 /// for every implementation of RFC 6902.
 pub fn node_patch(node: &Node, changes: &Changes) -> Option<Patch> {
-    let mut edit = taints(node, changes);
+    if *changes == Changes::default() {
+        return None;
+    }
+    let old = node.taints();
+    let mut edit = taints(old.as_deref().unwrap_or_default(), changes);
     let mut tests = vec![
         test(
             &["metadata", "uid"],
@@ -32,10 +36,7 @@ pub fn node_patch(node: &Node, changes: &Changes) -> Option<Patch> {
                 .map(|uid| uid.as_str().into()),
         ),
         // Also where only an annotation changes: what it records depends on the taints.
-        test(
-            &["spec", "taints"],
-            node.taints.as_ref().map(|raw| raw.to_vec().into()),
-        ),
+        test(&["spec", "taints"], old.map(Value::from)),
     ];
     annotations(
         &node.facts.annotations,
@@ -51,8 +52,7 @@ pub fn node_patch(node: &Node, changes: &Changes) -> Option<Patch> {
 }
 
 /// Others' entries stay as they were read, in their order.
-fn taints(node: &Node, changes: &Changes) -> Vec<PatchOperation> {
-    let old = node.taints.as_deref().unwrap_or_default();
+fn taints(old: &[Value], changes: &Changes) -> Vec<PatchOperation> {
     let mut new: Vec<Value> = (old.iter())
         .filter(|raw| !changes.remove.iter().any(|id| is(raw, id)))
         .cloned()

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::{Client, Resource};
 use planner::Timestamp;
 use planner::rule::TaintId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use crate::client::{RequestError, create_event};
@@ -24,13 +24,18 @@ use crate::status::clip;
 /// The component that events name: clients filter by it.
 const CONTROLLER: &str = "node-readiness-controller";
 /// More are dropped, with a warning: an event storm must not become a memory leak.
-const WAITING: usize = 4096;
+const WAITING: usize = 1024;
+/// From half of that on, who tells waits this long for an event to be sent, before the next node: taints are
+/// faster to write than to tell.
+const PACE: Duration = Duration::from_millis(20);
+/// Nobody waits for an API server that has taken no event for so long: a taint is worth more.
+const STALLED: Duration = Duration::from_secs(1);
 /// A warning is told again after this time: the API server keeps an event for an hour.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 /// So many warnings are remembered; further ones are not told until some are old.
 const REMEMBERED: usize = 10_000;
 /// How many are sent at the same time.
-const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: usize = 8;
 
 /// What happened to a taint.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +61,7 @@ pub(crate) struct Events {
     send: mpsc::Sender<Event>,
     instance: Arc<str>,
     told: Arc<Mutex<HashMap<Told, Instant>>>,
+    sent: watch::Sender<Instant>,
     metrics: Arc<Metrics>,
 }
 
@@ -80,11 +86,15 @@ impl Events {
                 receive.recv().await.map(|event| (event, receive))
             });
         let counted = Arc::clone(&metrics);
+        let sent = watch::Sender::new(Instant::now());
+        let last = sent.clone();
         let work = waiting.for_each_concurrent(IN_FLIGHT, move |event| {
             let (client, metrics) = (client.clone(), Arc::clone(&counted));
+            let last = last.clone();
             async move {
                 let sent = create_event(&client, &event, timeout).await;
                 metrics.wrote(Write::Event, &sent);
+                last.send_replace(Instant::now());
                 // It is there already: another process told it.
                 match sent.or_else(RequestError::accept_conflict) {
                     Ok(()) => {}
@@ -99,9 +109,19 @@ impl Events {
             send,
             instance,
             told: Arc::default(),
+            sent,
             metrics,
         };
         (events, work)
+    }
+
+    /// Waits a moment where so many events wait that the next ones might be dropped.
+    pub(crate) async fn keep_pace(&self) {
+        let mut sent = self.sent.subscribe();
+        let stalled = |last: &Instant| last.elapsed() > STALLED;
+        if self.send.capacity() < WAITING / 2 && !stalled(&sent.borrow_and_update()) {
+            let _ = tokio::time::timeout(PACE, sent.changed()).await;
+        }
     }
 
     /// Tells that something happened to a taint of a node, by a rule with this name and UID. An adoption
@@ -199,10 +219,16 @@ impl Events {
         };
         if self.send.try_send(event).is_err() {
             self.metrics.dropped(Write::Event);
-            warn!(
-                object = format!("{kind}/{name}"),
-                reason, "an event was dropped: too many are waiting"
-            );
+            debug!(object = format!("{kind}/{name}"), reason, "event dropped");
+            let key = (String::new(), "EventsDropped", String::new());
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.get(&key).is_none_or(|at| at.elapsed() >= AGAIN) {
+                told.insert(key, Instant::now());
+                warn!(
+                    "events are dropped: more happens than the API server takes; metric \
+                       node_readiness_api_writes_total counts them, and this is said once an hour"
+                );
+            }
         }
     }
 }
@@ -250,7 +276,42 @@ fn short(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_keeps_pace_loses_no_event() {
+        let stored = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&stored);
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let count = Arc::clone(&count);
+            async move {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                count.fetch_add(1, Ordering::SeqCst);
+                Ok::<_, tower::BoxError>(Response::new(Body::from(b"{}".to_vec())))
+            }
+        });
+        let client = Client::new(service, "default");
+        let metrics = Arc::new(Metrics::new(false).unwrap());
+        let (events, send) = Events::new(client, Duration::from_secs(30), metrics);
+        let send = tokio::spawn(send);
+        for number in 0..2 * WAITING {
+            let name = format!("rule-{number}");
+            let rule = Object::Rule {
+                name: &name,
+                uid: &name,
+            };
+            events.warn(rule, "Reason", "subject", "note".to_owned());
+            events.keep_pace().await;
+        }
+        drop(events);
+        send.await.unwrap();
+        assert_eq!(stored.load(Ordering::SeqCst), 2 * WAITING);
+    }
 
     #[test]
     fn an_event_of_the_longest_node_name_has_a_valid_name() {

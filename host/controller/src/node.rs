@@ -82,6 +82,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
             shared.nodes_due.retry(name.clone());
         }
         shared.nodes_due.done(&name);
+        shared.events.keep_pace().await;
     }
 }
 

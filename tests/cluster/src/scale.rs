@@ -177,7 +177,7 @@ pub async fn floor(
             };
             let patch: json_patch::Patch = serde_json::from_value(json!([
                 { "op": "test", "path": "/metadata/uid", "value": node.facts.uid },
-                { "op": "test", "path": "/spec/taints", "value": node.taints.as_deref() },
+                { "op": "test", "path": "/spec/taints", "value": node.taints() },
                 change,
             ]))?;
             nodes
