@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, id};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What policies are built for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
@@ -19,6 +20,9 @@ const PROFILE: &str = "policy";
 /// A stack of 64 KiB instead of Rust's 1 MiB: what is touched has to be cleared after each
 /// evaluation.
 const FLAGS: &str = "-Clink-arg=-zstack-size=65536";
+
+/// How many files this process began to write.
+static PARTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Why there is no component.
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +87,9 @@ pub fn path(package: &str) -> Result<PathBuf, Error> {
     let folder = target.join("guests");
     let component = build(package, &folder)?;
     let path = folder.join(format!("{package}.wasm"));
-    // Tests run in several processes: none may see half a file.
-    let part = folder.join(format!("{package}.{}.part", id()));
+    // Tests run in several processes and threads: none may see half a file, nor take another's away.
+    let number = PARTS.fetch_add(1, Ordering::Relaxed);
+    let part = folder.join(format!("{package}.{}.{number}.part", id()));
     fs::write(&part, component)
         .and_then(|()| fs::rename(&part, &path))
         .map_err(file(&path))?;
