@@ -212,7 +212,10 @@ impl RuleEntry {
                         ..entry.clone()
                     }) =>
             {
-                false
+                // The rule may have been another in between: it is this one that was evaluated.
+                let renewed = !Arc::ptr_eq(&before.rule, rule);
+                before.rule = Arc::clone(rule);
+                renewed
             }
             Some(before) => {
                 *before = entry;
@@ -251,5 +254,50 @@ impl RuleEntry {
             self.regressions.clear();
             regressed
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A rule that could not be used for a while comes back as it was, and not as the same object.
+    #[test]
+    fn what_was_evaluated_again_is_of_the_rule_that_evaluated_it() {
+        let object: api::NodeReadinessRule = serde_json::from_value(json!({
+            "metadata": {"name": "agent", "uid": "u-1"},
+            "spec": {
+                "conditions": [{"type": "A", "requiredStatus": "True"}],
+                "enforcementMode": "continuous", "nodeSelector": {},
+                "taint": {"key": "readiness.k8s.io/agent", "effect": "NoSchedule"}}}))
+        .unwrap();
+        let rule = || Arc::new(object.to_rule(&Default::default()).unwrap());
+        let node = json!({"metadata": {"name": "n"}});
+        let node: api::Node = serde_json::from_value(node).unwrap();
+        let outcome = Outcome {
+            state: State::Decides,
+            action: Action::None,
+            before: true,
+            after: true,
+            adopted: false,
+            completes: false,
+            owned_since: None,
+            counts: false,
+            reason: String::new(),
+            message: String::new(),
+        };
+        let mut entry = RuleEntry::default();
+        let mut note = |rule| {
+            let news = entry.note(&node.facts, rule, &outcome, None, Timestamp::UNIX_EPOCH);
+            (news, Arc::clone(&entry.nodes["n"].rule))
+        };
+        let (first, second) = (rule(), rule());
+        assert!(note(&first).0);
+        assert!(!note(&first).0);
+        let (news, evaluated_by) = note(&second);
+        assert!(news && Arc::ptr_eq(&evaluated_by, &second));
+        assert!(!note(&second).0);
     }
 }
