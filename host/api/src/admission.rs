@@ -8,13 +8,13 @@
 
 mod field;
 
-use std::borrow::Borrow;
+use std::sync::{Arc, OnceLock};
 
 use planner::rule::Enforcement;
 use planner::rule::Matching;
 
 use crate::NodeReadinessRule;
-use crate::selector::overlap::Demands;
+use crate::selector::Selector;
 
 pub use field::{FieldError, Kind};
 
@@ -68,6 +68,44 @@ impl Review {
     }
 }
 
+/// A rule that exists, to be compared with many changes.
+#[derive(Debug)]
+pub struct Existing {
+    rule: Arc<NodeReadinessRule>,
+    /// Parsed when it is first compared; none if it cannot be read.
+    selector: OnceLock<Option<Selector>>,
+}
+
+impl Existing {
+    /// As it is stored.
+    pub fn new(rule: Arc<NodeReadinessRule>) -> Self {
+        let selector = OnceLock::new();
+        Self { rule, selector }
+    }
+
+    /// The same rule as it is stored now.
+    #[must_use]
+    pub fn renewed(&self, rule: Arc<NodeReadinessRule>) -> Self {
+        let same = self.rule.spec.node_selector == rule.spec.node_selector;
+        let selector = if same {
+            self.selector.clone()
+        } else {
+            OnceLock::new()
+        };
+        Self { rule, selector }
+    }
+
+    /// As it was given.
+    pub fn rule(&self) -> &Arc<NodeReadinessRule> {
+        &self.rule
+    }
+
+    fn selector(&self) -> Option<&Selector> {
+        let parsed = || Selector::parse(&self.rule.spec.node_selector).ok();
+        self.selector.get_or_init(parsed).as_ref()
+    }
+}
+
 impl<'a> Change<'a> {
     /// Must the other rules be known for a [`Change::review`]?
     pub fn may_conflict(&self) -> bool {
@@ -89,10 +127,7 @@ impl<'a> Change<'a> {
     }
 
     /// Reviews the change. `others` are the rules that exist; the changed one may be among them.
-    pub fn review<R: Borrow<NodeReadinessRule>>(
-        &self,
-        others: impl IntoIterator<Item = R>,
-    ) -> Review {
+    pub fn review<'o>(&self, others: impl IntoIterator<Item = &'o Existing>) -> Review {
         let mut review = Review::default();
         let Some(subject) = self.subject() else {
             return review;
@@ -199,7 +234,7 @@ fn selector(rule: &NodeReadinessRule, errors: &mut Vec<FieldError>) {
             field,
             "nodeSelector must not be empty",
         ));
-    } else if let Err(error) = Demands::of(selector) {
+    } else if let Err(error) = Selector::parse(selector) {
         let value = serde_json::to_string(selector).unwrap_or_default();
         errors.push(FieldError::invalid(
             field,
@@ -210,13 +245,14 @@ fn selector(rule: &NodeReadinessRule, errors: &mut Vec<FieldError>) {
 }
 
 /// The rules that claim the same taint on a node that both select, sorted by name.
-fn conflicts<R: Borrow<NodeReadinessRule>>(
+fn conflicts<'o>(
     rule: &NodeReadinessRule,
-    others: impl IntoIterator<Item = R>,
+    others: impl IntoIterator<Item = &'o Existing>,
 ) -> Vec<FieldError> {
     let taint = &rule.spec.taint;
-    let own = Demands::of(&rule.spec.node_selector).ok();
-    let collides = |other: &NodeReadinessRule| {
+    let own = Selector::parse(&rule.spec.node_selector).ok();
+    let collides = |existing: &Existing| {
+        let other = existing.rule();
         let name = |rule: &NodeReadinessRule| rule.metadata.name.clone().unwrap_or_default();
         let is_pair = |one: &NodeReadinessRule, other: &NodeReadinessRule| {
             replaced(one).is_some_and(|replaced| replaced == name(other))
@@ -228,11 +264,11 @@ fn conflicts<R: Borrow<NodeReadinessRule>>(
             && !is_pair(rule, other)
             && !is_pair(other, rule)
             // Nobody can say what a selector that cannot be read was meant to select.
-            && (own.as_ref()).is_none_or(|own| own.overlap(&other.spec.node_selector))
+            && (own.as_ref().zip(existing.selector())).is_none_or(|(own, other)| own.overlaps(other))
     };
     let mut names: Vec<String> = (others.into_iter())
-        .filter(|other| collides(other.borrow()))
-        .filter_map(|other| other.borrow().metadata.name.clone())
+        .filter(|other| collides(other))
+        .filter_map(|other| other.rule().metadata.name.clone())
         .collect();
     names.sort_unstable();
     let value = serde_json::Value::from(taint.key.as_str()).to_string();

@@ -4,13 +4,12 @@
 //! addresses and the rest are skipped by the parser and never in memory.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use planner::facts::{self, Observed};
+use planner::facts::{self, Observed, Texts};
 use planner::rule::Effect;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -22,7 +21,7 @@ use crate::lenient;
 /// It cannot be serialized: a PUT of it would wipe what was skipped.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Name, UID, resource version, creation and deletion time. **Labels and annotations are in
+    /// Name, resource version, creation and deletion time. **UID, labels and annotations are in
     /// `facts`** and not here as well: they are the most of a slim node.
     pub metadata: ObjectMeta,
     /// What the planner knows.
@@ -93,9 +92,9 @@ struct WireMeta {
     #[serde(default)]
     resource_version: Option<String>,
     #[serde(default, deserialize_with = "lenient::or_default")]
-    labels: BTreeMap<String, String>,
+    labels: Texts,
     #[serde(default, deserialize_with = "lenient::or_default")]
-    annotations: BTreeMap<String, String>,
+    annotations: Texts,
     #[serde(default, deserialize_with = "lenient::timestamp")]
     creation_timestamp: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient::mark")]
@@ -159,7 +158,7 @@ impl From<WireNode> for Node {
         conditions.shrink_to_fit();
         let facts = facts::Node {
             name: metadata.name.clone(),
-            uid: metadata.uid.clone().unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
             labels: metadata.labels,
             annotations: metadata.annotations,
             created: metadata.creation_timestamp,
@@ -172,7 +171,6 @@ impl From<WireNode> for Node {
         Self {
             metadata: ObjectMeta {
                 name: Some(metadata.name),
-                uid: metadata.uid,
                 resource_version: metadata.resource_version,
                 creation_timestamp: metadata.creation_timestamp.map(Time),
                 deletion_timestamp: metadata.deletion_timestamp.map(Time),
@@ -246,8 +244,8 @@ mod tests {
             facts::Node {
                 name: "n1".into(),
                 uid: "u".into(),
-                labels: BTreeMap::from([("l".into(), "1".into())]),
-                annotations: BTreeMap::from([("a".into(), "2".into())]),
+                labels: [("l", "1")].into(),
+                annotations: [("a", "2")].into(),
                 created: time("2026-01-02T03:04:05Z"),
                 terminating: true,
                 taints: vec![
@@ -276,7 +274,6 @@ mod tests {
         );
         assert_eq!(node.taints().unwrap()[1]["later"], json!({"x": [1, 2.5]}));
         assert_eq!(node.metadata.resource_version.as_deref(), Some("7"));
-        assert_eq!(node.metadata.uid.as_deref(), Some("u"));
         assert!(node.metadata.deletion_timestamp.is_some());
     }
 

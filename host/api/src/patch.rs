@@ -10,6 +10,7 @@ use json_patch::jsonptr::PointerBuf;
 use json_patch::{
     AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
 };
+use planner::facts::Texts;
 use planner::plan::{Changes, NewTaint};
 use planner::rule::TaintId;
 use serde_json::{Map, Value};
@@ -79,7 +80,7 @@ fn taints(old: &[Value], changes: &Changes) -> Vec<PatchOperation> {
 }
 
 fn annotations(
-    old: &BTreeMap<String, String>,
+    old: &Texts,
     new: &BTreeMap<String, Option<String>>,
     tests: &mut Vec<PatchOperation>,
     edit: &mut Vec<PatchOperation>,
@@ -87,7 +88,7 @@ fn annotations(
     const MAP: [&str; 2] = ["metadata", "annotations"];
     let changed = new
         .iter()
-        .filter(|(key, value)| old.get(*key) != value.as_ref());
+        .filter(|(key, value)| old.get(key) != value.as_deref());
     if old.is_empty() {
         let map: Map<_, _> = changed
             .filter_map(|(key, value)| Some((key.clone(), value.as_deref()?.into())))
@@ -105,7 +106,7 @@ fn annotations(
         let place = [MAP[0], MAP[1], key];
         let path = pointer(&place);
         let before = old.get(key);
-        tests.push(test(&place, before.map(|value| value.as_str().into())));
+        tests.push(test(&place, before.map(Value::from)));
         edit.push(match (before, value.as_deref().map(Value::from)) {
             (Some(_), Some(value)) => PatchOperation::Replace(ReplaceOperation { path, value }),
             (None, Some(value)) => PatchOperation::Add(AddOperation { path, value }),

@@ -1,17 +1,26 @@
-//! Which nodes a rule applies to.
+//! Which nodes a rule applies to, and whether two rules can apply to one node.
+//!
+//! A selector is a conjunction of demands, each on one label. Put together by label they answer both
+//! questions: a node is selected if each of its labels is allowed; and two selectors have a node in
+//! common if every label by itself can be what both allow. There is always a value that a `NotIn` does
+//! not name, so that is exact.
+//!
+//! `kube` has a selector that matches; the tests compare with it.
 
-pub mod overlap;
+mod allowed;
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::SelectorExt;
+use planner::facts::Texts;
 
 use crate::names;
+use allowed::Allowed;
 
-/// A label selector that can be evaluated. The empty one selects every node.
+/// A label selector that can be evaluated: what it allows of each label that it names, sorted by key.
+/// The empty one selects every node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Selector(kube::core::Selector);
+pub struct Selector(Vec<(String, Allowed)>);
 
 impl Selector {
     /// Parses a selector as the API server does where it uses one. The schema of a rule lets any
@@ -21,29 +30,82 @@ impl Selector {
     /// The first thing that is wrong, with its place below `spec.nodeSelector`.
     pub fn parse(selector: &LabelSelector) -> Result<Self, InvalidSelector> {
         check_all(selector)?;
-        // What kube refuses was refused above, with its place.
-        kube::core::Selector::try_from(selector.clone())
-            .map(Self)
-            .map_err(|error| InvalidSelector {
-                field: "matchExpressions".to_owned(),
-                message: error.to_string(),
-            })
+        let mut demands: Vec<_> = demands(selector).collect();
+        demands.sort_by(|(one, _), (other, _)| one.cmp(other));
+        demands.dedup_by(|(key, more), (kept, allowed)| {
+            let same = key == kept;
+            if same {
+                allowed.restrict(more);
+            }
+            same
+        });
+        Ok(Self(demands))
     }
 
-    /// Selects no node: no label has one of no values.
+    /// Selects no node.
     pub fn nothing() -> Self {
-        Self(kube::core::Expression::In("readiness.node.x-k8s.io/none".into(), [].into()).into())
+        let key = "readiness.node.x-k8s.io/none".to_owned();
+        Self(vec![(key, Allowed::nothing())])
     }
 
     /// Does it select a node with these labels?
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.matches(labels)
+    pub fn matches(&self, labels: &Texts) -> bool {
+        let mut demands = self.0.iter();
+        demands.all(|(key, allowed)| allowed.allows(labels.get(key)))
     }
 
     /// Does it select every node?
     pub fn selects_all(&self) -> bool {
-        self.0.selects_all()
+        self.0.is_empty()
     }
+
+    /// Can there be a node that both select? One that contradicts itself selects none.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (mut ours, mut theirs) = (self.0.as_slice(), other.0.as_slice());
+        loop {
+            let possible = match (ours, theirs) {
+                ([(key, own), our_rest @ ..], [(their_key, their), their_rest @ ..]) => {
+                    match key.cmp(their_key) {
+                        Ordering::Less => {
+                            ours = our_rest;
+                            own.is_possible()
+                        }
+                        Ordering::Greater => {
+                            theirs = their_rest;
+                            their.is_possible()
+                        }
+                        Ordering::Equal => {
+                            (ours, theirs) = (our_rest, their_rest);
+                            own.meets(their)
+                        }
+                    }
+                }
+                (rest, []) | ([], rest) => {
+                    return rest.iter().all(|(_, allowed)| allowed.is_possible());
+                }
+            };
+            if !possible {
+                return false;
+            }
+        }
+    }
+}
+
+fn demands(selector: &LabelSelector) -> impl Iterator<Item = (String, Allowed)> {
+    let labels = selector.match_labels.iter().flatten();
+    let labels = labels.map(|(key, value)| (key.clone(), Allowed::is_in(vec![value.clone()])));
+    let expressions = selector.match_expressions.iter().flatten();
+    labels.chain(expressions.map(|expression| {
+        let values = expression.values.clone().unwrap_or_default();
+        let allowed = match expression.operator.as_str() {
+            "In" => Allowed::is_in(values),
+            "NotIn" => Allowed::is_not_in(values),
+            "Exists" => Allowed::exists(),
+            // There are no others in a selector that can be read.
+            _ => Allowed::does_not_exist(),
+        };
+        (expression.key.clone(), allowed)
+    }))
 }
 
 fn check_all(selector: &LabelSelector) -> Result<(), InvalidSelector> {
@@ -107,113 +169,4 @@ pub struct InvalidSelector {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn parse(selector: Value) -> Result<Selector, InvalidSelector> {
-        Selector::parse(&serde_json::from_value(selector).unwrap())
-    }
-
-    fn expression(key: &str, operator: &str, values: &[&str]) -> Value {
-        json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]})
-    }
-
-    #[test]
-    fn compat_009_empty_selects_every_node() {
-        let all = parse(json!({})).unwrap();
-        assert!(all.selects_all());
-        assert!(all.matches(&BTreeMap::new()));
-        assert!(all.matches(&BTreeMap::from([("a".into(), "b".into())])));
-    }
-
-    #[test]
-    fn nothing_selects_nothing() {
-        let key = "readiness.node.x-k8s.io/none".to_owned();
-        for labels in [BTreeMap::new(), BTreeMap::from([(key, String::new())])] {
-            assert!(!Selector::nothing().matches(&labels));
-        }
-    }
-
-    #[test]
-    fn operators_have_the_meaning_of_kubernetes() {
-        let labels = |value: Option<&str>| {
-            let mut labels = BTreeMap::from([("other".to_owned(), "x".to_owned())]);
-            labels.extend(value.map(|value| ("zone".to_owned(), value.to_owned())));
-            labels
-        };
-        // selector; matches where the label is absent, "", "a", "c"
-        let cases = [
-            (
-                json!({"matchLabels": {"zone": "a"}}),
-                [false, false, true, false],
-            ),
-            (
-                json!({"matchLabels": {"zone": ""}}),
-                [false, true, false, false],
-            ),
-            (
-                expression("zone", "In", &["a", "b"]),
-                [false, false, true, false],
-            ),
-            (
-                expression("zone", "NotIn", &["a", "b"]),
-                [true, true, false, true],
-            ),
-            (expression("zone", "Exists", &[]), [false, true, true, true]),
-            (
-                expression("zone", "DoesNotExist", &[]),
-                [true, false, false, false],
-            ),
-            (
-                json!({"matchLabels": {"other": "x"}, "matchExpressions": [
-                    {"key": "zone", "operator": "NotIn", "values": ["c"]},
-                    {"key": "zone", "operator": "Exists"}]}),
-                [false, true, true, false],
-            ),
-        ];
-        for (selector, expected) in cases {
-            let parsed = parse(selector.clone()).unwrap();
-            let found =
-                [None, Some(""), Some("a"), Some("c")].map(|value| parsed.matches(&labels(value)));
-            assert_eq!(found, expected, "{selector}");
-        }
-    }
-
-    #[test]
-    fn compat_009_an_unparsable_selector_says_where() {
-        let cases = [
-            (
-                expression("zone", "Gt", &["1"]),
-                "matchExpressions[0].operator",
-            ),
-            (
-                expression("zone", "in", &["a"]),
-                "matchExpressions[0].operator",
-            ),
-            (expression("zone", "In", &[]), "matchExpressions[0].values"),
-            (
-                expression("zone", "NotIn", &["not ok!"]),
-                "matchExpressions[0].values",
-            ),
-            (
-                expression("zone", "Exists", &["a"]),
-                "matchExpressions[0].values",
-            ),
-            (
-                expression("a/b/c", "Exists", &[]),
-                "matchExpressions[0].key",
-            ),
-            (json!({"matchLabels": {"-": "a"}}), "matchLabels[\"-\"]"),
-            (json!({"matchLabels": {"a": "-"}}), "matchLabels[\"a\"]"),
-        ];
-        for (selector, field) in cases {
-            assert_eq!(
-                parse(selector.clone()).unwrap_err().field,
-                field,
-                "{selector}"
-            );
-        }
-    }
-}
+mod tests;

@@ -251,7 +251,7 @@ fn activate(
         }
         active.push(ActiveRule {
             rule,
-            selector,
+            selector: Arc::new(selector),
             policy: policy.clone(),
             seen_present: Arc::new(Seen::of(object)),
             memo: Arc::default(),

@@ -26,7 +26,7 @@ pub struct ActiveRule {
     /// The rule.
     pub rule: Arc<Rule>,
     /// `spec.nodeSelector`.
-    pub selector: api::Selector,
+    pub selector: Arc<api::Selector>,
     /// The policy that decides for it.
     pub policy: Policy,
     /// Nodes that the rule's status shows as held: counts as ownership where the node

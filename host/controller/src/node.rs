@@ -50,7 +50,7 @@ impl Written {
             (Some(seen), Some(ours)) => seen < ours,
             _ => false,
         };
-        if node.uid().as_ref() == Some(uid) && older {
+        if node.facts.uid == *uid && older {
             return true;
         }
         written.remove(name);

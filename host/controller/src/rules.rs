@@ -22,6 +22,8 @@ pub(crate) struct RuleSet {
     pub(crate) active: Vec<ActiveRule>,
     /// UIDs of those that exist but cannot be used: what they own stays as it is.
     pub(crate) stalled: BTreeSet<String>,
+    /// The objects that the active ones were made of, by UID.
+    sources: HashMap<String, Arc<NodeReadinessRule>>,
     /// UIDs of those that only claim their taints so far: they have no finalizer yet.
     pub(crate) beginning: BTreeSet<String>,
     /// What the policies of some of these said against them.
@@ -72,12 +74,25 @@ impl RuleSet {
             frozen: Frozen::find(objects).or(frozen),
             ..Self::default()
         };
+        let as_frozen = set.frozen.is_some() == self.frozen.is_some();
         for object in objects {
             let uid = object.uid().unwrap_or_default();
             let terminating = object.as_ref().meta().deletion_timestamp.is_some();
             let finalized = has_finalizer(object);
             if terminating && !finalized {
                 continue; // gone
+            }
+            // With many rules almost every change is one of another rule, or of a status.
+            if let (Some(source), Some(active), true) =
+                (self.sources.get(&uid), known.get(uid.as_str()), as_frozen)
+                && is_same_rule(source, object)
+            {
+                if !finalized {
+                    set.beginning.insert(uid.clone());
+                }
+                set.active.push(ActiveRule::clone(active));
+                set.sources.insert(uid, Arc::clone(object));
+                continue;
             }
             let (mut rule, selector) = match (object.to_rule(prefixes), object.selector()) {
                 (Ok(rule), Ok(selector)) => (rule, selector),
@@ -106,9 +121,10 @@ impl RuleSet {
                 set.refused.insert(uid, why);
                 continue;
             }
+            set.sources.insert(uid, Arc::clone(object));
             set.active.push(ActiveRule {
                 rule,
-                selector,
+                selector: Arc::new(selector),
                 policy: policy.clone(),
                 memo,
                 seen_present: match before {
@@ -152,6 +168,15 @@ fn accepts(policy: &Policy, rule: &Arc<Rule>) -> Result<(), String> {
     } else {
         Err(sentences.join("; "))
     }
+}
+
+/// Does nothing differ between two versions of one rule from which an [`ActiveRule`] is made?
+fn is_same_rule(one: &Arc<NodeReadinessRule>, other: &Arc<NodeReadinessRule>) -> bool {
+    let goes = |rule: &NodeReadinessRule| rule.metadata.deletion_timestamp.is_some();
+    Arc::ptr_eq(one, other)
+        || one.spec == other.spec
+            && goes(one) == goes(other)
+            && has_finalizer(one) == has_finalizer(other)
 }
 
 /// Has the rule our finalizer?

@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::NodeReadinessRule;
 use api::node::Node;
 use engine::Engine;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, Client, ResourceExt};
@@ -32,6 +32,8 @@ use crate::{health, node, rule};
 const RESYNC: Duration = Duration::from_secs(10 * 60);
 /// How long requests that were under way may take when the loop is told to end.
 const GRACE: Duration = Duration::from_secs(10);
+/// Changes of rules that are taken together if they are there.
+const MOST_AT_ONCE: usize = 1024;
 
 /// Why the control loop ended, or never began.
 #[derive(Debug, thiserror::Error)]
@@ -319,35 +321,41 @@ async fn watch_rules(
     synced: watch::Sender<bool>,
 ) {
     let events = watcher::watcher(Api::<NodeReadinessRule>::all(shared.client.clone()), config);
-    let events = reflector(writer, events).default_backoff();
-    let mut events = std::pin::pin!(events);
-    loop {
-        match events.try_next().await {
-            Ok(Some(Event::Apply(rule) | Event::Delete(rule))) => {
-                shared.refresh_rules();
-                let name = rule.name_any();
-                if has_finalizer(&rule) && rule.metadata.deletion_timestamp.is_none() {
-                    // What it says of its nodes is known when they were looked at.
-                    shared.status_due(&name);
-                } else {
-                    shared.rules_due.add(name);
-                }
-            }
-            Ok(Some(Event::InitDone)) => {
-                shared.refresh_rules();
-                for rule in shared.objects.state() {
-                    shared
-                        .rules_due
-                        .add(rule.metadata.name.clone().unwrap_or_default());
-                }
+    // Whatever comes together is looked at once.
+    let changes = reflector(writer, events).default_backoff();
+    let mut changes = std::pin::pin!(changes.ready_chunks(MOST_AT_ONCE));
+    while let Some(changes) = changes.next().await {
+        shared.refresh_rules();
+        for change in changes {
+            let done = matches!(change, Ok(Event::InitDone));
+            rule_changed(&shared, change);
+            if done {
                 synced.send_replace(true);
             }
-            Ok(Some(Event::Init | Event::InitApply(_))) => {}
-            Ok(None) => return,
-            Err(error) => warn!(
-                error = crate::connect::chain(&error),
-                "rules cannot be watched; trying again (is the CRD there? `host crd` prints it)"
-            ),
         }
+    }
+}
+
+fn rule_changed(shared: &Shared, change: watcher::Result<Event<NodeReadinessRule>>) {
+    match change {
+        Ok(Event::Apply(rule) | Event::Delete(rule)) => {
+            let name = rule.name_any();
+            if has_finalizer(&rule) && rule.metadata.deletion_timestamp.is_none() {
+                // What it says of its nodes is known when they were looked at.
+                shared.status_due(&name);
+            } else {
+                shared.rules_due.add(name);
+            }
+        }
+        Ok(Event::InitDone) => {
+            for rule in shared.objects.state() {
+                shared.rules_due.add(rule.name_any());
+            }
+        }
+        Ok(Event::Init | Event::InitApply(_)) => {}
+        Err(error) => warn!(
+            error = crate::connect::chain(&error),
+            "rules cannot be watched; trying again (is the CRD there? `host crd` prints it)"
+        ),
     }
 }

@@ -1,5 +1,6 @@
 //! What the parts of the control loop share.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -128,11 +129,11 @@ impl Shared {
             *alarm = None;
         }
         let changed = !set.same_as(&before);
-        let exists = |uid: &str| {
-            objects
-                .iter()
-                .any(|object| object.metadata.uid.as_deref() == Some(uid))
-        };
+        let uids = objects
+            .iter()
+            .filter_map(|object| object.metadata.uid.as_deref());
+        let uids: HashSet<&str> = uids.collect();
+        let exists = |uid: &str| uids.contains(uid);
         if changed {
             let rules = set.active.iter().map(|active| &*active.rule);
             self.metrics.keep_rules(rules, exists);

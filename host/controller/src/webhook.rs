@@ -4,11 +4,12 @@ mod managed;
 mod material;
 mod terms;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use api::NodeReadinessRule;
-use api::admission::Change;
+use api::admission::{Change, Existing};
 use engine::Policy;
 use futures::FutureExt;
 use http::header::CONTENT_TYPE;
@@ -122,6 +123,7 @@ impl Bound {
         let reviewer = Arc::new(Reviewer {
             api: Api::all(client.clone()),
             rules,
+            existing: Mutex::default(),
             policy,
             prefixes,
         });
@@ -150,6 +152,9 @@ impl Bound {
 struct Reviewer {
     api: Api<NodeReadinessRule>,
     rules: Store<NodeReadinessRule>,
+    /// The rules as they were compared last, by name: to take a selector apart takes longer than to
+    /// compare it.
+    existing: Mutex<Arc<HashMap<String, Arc<Existing>>>>,
     policy: Policy,
     prefixes: TaintPrefixes,
 }
@@ -199,15 +204,31 @@ impl Reviewer {
             }
         };
         let others = if change.may_conflict() {
-            self.rules().await?
+            self.known(self.rules().await?)
         } else {
-            Vec::new()
+            Arc::default()
         };
-        let mut review = change.review(others.iter().map(Arc::as_ref));
+        let mut review = change.review(others.values().map(Arc::as_ref));
         if let Some(rule) = change.wants_terms() {
             review.add(terms::problems(rule, &self.policy, &self.prefixes));
         }
         review.refusal().map_or(Ok(review.warnings), Err)
+    }
+
+    /// These rules, with what is known of them from the last comparison.
+    fn known(&self, rules: Vec<Arc<NodeReadinessRule>>) -> Arc<HashMap<String, Arc<Existing>>> {
+        let mut existing = self.existing.lock().unwrap_or_else(PoisonError::into_inner);
+        let rules = rules.into_iter().map(|rule| {
+            let name = rule.name_any();
+            let known = match existing.get(&name) {
+                Some(known) if Arc::ptr_eq(known.rule(), &rule) => Arc::clone(known),
+                Some(known) => Arc::new(known.renewed(rule)),
+                None => Arc::new(Existing::new(rule)),
+            };
+            (name, known)
+        });
+        *existing = Arc::new(rules.collect());
+        Arc::clone(&existing)
     }
 
     /// The rules that exist: as the watch shows them, or asked for while it has not begun.

@@ -85,7 +85,7 @@ pub fn keys(node: &Node, rule: &Rule) -> Vec<String> {
         .filter_map(|(key, value)| Some((key, key.strip_prefix(PREFIX)?, value)));
     completions
         .filter(|(_, suffix, value)| ours(suffix, value))
-        .map(|(key, ..)| key.clone())
+        .map(|(key, ..)| key.to_owned())
         .collect()
 }
 

@@ -26,7 +26,7 @@ pub fn problem(node: &Node) -> Option<String> {
 }
 
 fn entries(node: &Node) -> impl Iterator<Item = Result<(&str, Timestamp), String>> {
-    let text = node.annotations.get(ANNOTATION).map_or("", String::as_str);
+    let text = node.annotations.get(ANNOTATION).unwrap_or_default();
     let parts = text
         .split(',')
         .map(str::trim)

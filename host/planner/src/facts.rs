@@ -1,11 +1,11 @@
 //! What is known about a node.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::rule::{Effect, Status, TaintId};
+
+pub use crate::texts::Texts;
 
 /// The part of a node that questions, ownership and status need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,9 +15,9 @@ pub struct Node {
     /// `metadata.uid`; empty where a file does not give it.
     pub uid: String,
     /// `metadata.labels`.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Texts,
     /// `metadata.annotations`.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Texts,
     /// `metadata.creationTimestamp`.
     pub created: Option<Timestamp>,
     /// Has the node a deletion timestamp?

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod question;
 pub mod rule;
 pub mod status;
+mod texts;
 pub mod verdict;
 
 pub use jiff::Timestamp;

@@ -106,7 +106,7 @@ pub fn problem(node: &Node, prefixes: &TaintPrefixes) -> Option<String> {
 
 fn values(node: &Node) -> Result<Vec<serde_json::Value>, serde_json::Error> {
     let text = node.annotations.get(ANNOTATION);
-    text.map_or(Ok(Vec::new()), |text| serde_json::from_str(text))
+    text.map_or(Ok(Vec::new()), serde_json::from_str)
 }
 
 /// The annotation's value for these records; none if there are none.

@@ -167,10 +167,13 @@ impl Answers for NodeAnswers {
                 .any(|taint| taint.effect == Some(*effect) && taint.key == *key)),
             Question::Unschedulable => yes(node.unschedulable),
             Question::OlderThan { at_least } => self.for_at_least(node.created, *at_least),
-            Question::Label { key } => (Answer::Text(node.labels.get(key).cloned()), None),
-            Question::Annotation { key } => {
-                (Answer::Text(node.annotations.get(key).cloned()), None)
+            Question::Label { key } => {
+                (Answer::Text(node.labels.get(key).map(str::to_owned)), None)
             }
+            Question::Annotation { key } => (
+                Answer::Text(node.annotations.get(key).map(str::to_owned)),
+                None,
+            ),
             Question::Name => (Answer::Text(Some(node.name.clone())), None),
             Question::Completed => (Answer::Completion(self.completion), None),
             Question::ReportedThisBoot { condition } => {

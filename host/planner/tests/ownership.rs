@@ -147,15 +147,16 @@ fn a_forged_record_takes_off_no_foreign_taint() {
         ..node()
     };
     let value = serde_json::to_string(&[record]).unwrap();
-    node.annotations.insert(ownership::ANNOTATION.into(), value);
+    node.annotations.set(ownership::ANNOTATION, Some(&value));
     assert!(plan_for(&node, &[]).changes.is_empty());
 }
 
 #[test]
 fn one_record_that_cannot_be_read_does_not_hide_the_others() {
     let mut node = held_by(&rule("a"));
-    let value = node.annotations[ownership::ANNOTATION].replacen('[', r#"["odd","#, 1);
-    node.annotations.insert(ownership::ANNOTATION.into(), value);
+    let value = node.annotations.get(ownership::ANNOTATION).unwrap();
+    let value = value.replacen('[', r#"["odd","#, 1);
+    node.annotations.set(ownership::ANNOTATION, Some(&value));
     assert_eq!(
         plan_for(&node, &[Case::not_selected(rule("a"))])
             .changes
@@ -236,8 +237,7 @@ fn records_of_vanished_rules_are_released_and_those_of_stalled_rules_are_not() {
 #[test]
 fn a_record_that_cannot_be_read_releases_nothing() {
     let mut node = held_by(&rule("a"));
-    node.annotations
-        .insert(ownership::ANNOTATION.into(), "[{".into());
+    node.annotations.set(ownership::ANNOTATION, Some("[{"));
     assert!(
         plan_for(&node, &[Case::not_selected(rule("a"))])
             .changes

@@ -151,7 +151,7 @@ fn compat_019_key_value_legacy_key_and_a_long_name() {
     assert_eq!(value, format!("{{\"rule-name\":\"{}\"}}", long.name));
     let legacy = format!("readiness.k8s.io/bootstrap-completed-{}", long.name);
     let node = Node {
-        annotations: [(legacy, "{}".into())].into(),
+        annotations: [(legacy, "{}")].into(),
         ..node()
     };
     assert_eq!(bootstrap::completion(&node, &long), Completion::ThisBoot);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use planner::facts::{Node, Taint};
+use planner::facts::{Node, Taint, Texts};
 use planner::plan::Plan;
 use planner::question::Completion;
 use planner::rule::{Effect, Enforcement, Rule, TaintId, TaintPrefixes};
@@ -97,8 +97,7 @@ fn nodes() -> impl Strategy<Value = Node> {
         };
         if let Some((index, until)) = excused {
             let value = format!("rule-{index}={}", at(until));
-            node.annotations
-                .insert(break_glass::ANNOTATION.into(), value);
+            node.annotations.set(break_glass::ANNOTATION, Some(&value));
         }
         for (name, effect) in ours {
             node.taints.push(taint(
@@ -122,14 +121,13 @@ fn nodes() -> impl Strategy<Value = Node> {
                 },
                 "",
             ));
-            node.annotations
-                .insert("example.com/note".into(), "kept".into());
+            node.annotations.set("example.com/note", Some("kept"));
         }
         for index in completed {
             let (key, plain) = bootstrap::annotation(&rule(&format!("rule-{index}")));
             let stamped = format!(r#"{{"rule-name":"rule-{index}","boot-id":"a"}}"#);
             let value = if boot.is_empty() { plain } else { stamped };
-            node.annotations.insert(key, value);
+            node.annotations.set(&key, Some(&value));
         }
         let plan = plan_for(&node, &earlier);
         Node {
@@ -179,7 +177,7 @@ proptest! {
 
     #[test]
     fn a_dry_run_or_a_failure_alone_changes_nothing(node in nodes(), mut case in rules(), fails: bool) {
-        let node = Node { annotations: [].into(), ..node };
+        let node = Node { annotations: Texts::default(), ..node };
         case.truncate(1);
         for case in &mut case {
             (case.selected, case.rule.terminating, case.rule.dry_run) = (true, false, !fails);
@@ -242,7 +240,7 @@ proptest! {
     #[test]
     fn a_suspended_rule_alone_changes_nothing_while_it_exists(node in nodes(), mut cases in rules()) {
         cases.truncate(1);
-        let node = Node { annotations: [].into(), ..node };
+        let node = Node { annotations: Texts::default(), ..node };
         for case in &mut cases {
             (case.rule.suspended, case.rule.terminating) = (true, false);
         }

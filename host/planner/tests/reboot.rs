@@ -48,7 +48,8 @@ fn carry_out(node: &Node, verdict: Verdict) -> (Node, State, Action) {
 }
 
 fn record(node: &Node) -> &str {
-    &node.annotations["readiness.k8s.io/bootstrap-completed-agent-uid"]
+    let key = "readiness.k8s.io/bootstrap-completed-agent-uid";
+    node.annotations.get(key).unwrap_or_default()
 }
 
 fn reported(node: &Node, condition: &str) -> bool {
@@ -206,9 +207,7 @@ fn compat_j_reboot_a_rollback_and_a_return_break_nothing() {
             (newer, r#"{"rule-name":"agent"}"#),
         ],
     ] {
-        let annotations = left
-            .iter()
-            .map(|(key, value)| ((*key).into(), (*value).into()));
+        let annotations = left.iter().copied();
         let node = Node {
             annotations: annotations.collect(),
             ..node_in("one", 1, 2)

@@ -6,6 +6,7 @@ use api::NodeReadinessRule;
 use api::rule::status::TaintStatus;
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
+use kube::core::SelectorExt;
 use serde_json::json;
 
 use crate::{Cluster, wait};
@@ -28,7 +29,8 @@ impl Cluster {
 
 /// What the status of an enforcing rule says and is not so.
 fn difference(rule: &NodeReadinessRule, nodes: &[Node]) -> anyhow::Result<Option<String>> {
-    let selector = rule.selector()?;
+    // Not ours.
+    let selector = kube::core::Selector::try_from(rule.spec.node_selector.clone())?;
     let Some(status) = &rule.status else {
         return Ok(Some("there is none".to_owned()));
     };

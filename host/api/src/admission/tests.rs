@@ -26,7 +26,12 @@ fn with(name: &str, place: &str, value: Value) -> NodeReadinessRule {
 }
 
 fn create(new: &NodeReadinessRule, others: &[NodeReadinessRule]) -> Review {
-    Change::Create { new }.review(others)
+    reviewed(&Change::Create { new }, others)
+}
+
+fn reviewed(change: &Change<'_>, others: &[NodeReadinessRule]) -> Review {
+    let others = others.iter().cloned().map(Arc::new).map(Existing::new);
+    change.review(&others.collect::<Vec<_>>())
 }
 
 fn refusal(review: &Review) -> String {
@@ -93,7 +98,10 @@ fn compat_035_bootstrap_takes_no_default_and_no_any_of() {
         old: &bad,
         new: &changed,
     };
-    assert_eq!(update.review([&bad]), Review::default());
+    assert_eq!(
+        reviewed(&update, std::slice::from_ref(&bad)),
+        Review::default()
+    );
     let mut continuous = bad.clone();
     continuous.spec.enforcement_mode = "continuous".to_owned();
     assert_eq!(create(&continuous, &[]).errors, []);
@@ -186,7 +194,10 @@ fn compat_039_warnings_on_create() {
         old: &continuous,
         new: &changed,
     };
-    assert_eq!(update.review([&continuous]), Review::default());
+    assert_eq!(
+        reviewed(&update, std::slice::from_ref(&continuous)),
+        Review::default()
+    );
 }
 
 #[test]
@@ -213,15 +224,15 @@ fn compat_040_what_must_never_be_refused_is_not() {
         let change = Change::Update { old, new };
         assert_eq!(
             change.may_conflict(),
-            !change.review(&others).errors.is_empty(),
+            !reviewed(&change, &others).errors.is_empty(),
             "the rules are needed exactly where they say something"
         );
-        refusal(&change.review(&others))
+        refusal(&reviewed(&change, &others))
     };
     // Both exist: a webhook was off.
     let stored = plain("new");
     let dry = with("new", "/spec/dryRun", json!(true));
-    assert_eq!(Change::Delete.review(&others), Review::default());
+    assert_eq!(reviewed(&Change::Delete, &others), Review::default());
     assert_eq!(
         review(&stored, &with("new", "/metadata/labels", json!({"a": "b"}))),
         ""
@@ -272,12 +283,15 @@ fn a_rule_stands_beside_the_one_that_it_replaces_and_no_other() {
         old: &off,
         new: &on,
     };
-    assert_eq!(change.review([&successor]), Review::default());
+    assert_eq!(
+        reviewed(&change, std::slice::from_ref(&successor)),
+        Review::default()
+    );
     // It replaces nothing any more.
     let alone = plain("new");
     let change = Change::Update {
         old: &successor,
         new: &alone,
     };
-    assert_eq!(change.review([&on]).errors.len(), 1);
+    assert_eq!(reviewed(&change, std::slice::from_ref(&on)).errors.len(), 1);
 }

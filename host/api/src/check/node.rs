@@ -1,7 +1,5 @@
 //! A node: less strict than a rule, since most of a node is nothing to us.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde_json::{Value, json};
 
@@ -11,7 +9,7 @@ use crate::names;
 /// What the API server would refuse in the name and the labels of a node. Empty: nothing.
 pub fn check_node_metadata<'a>(
     node_name: &str,
-    labels: impl IntoIterator<Item = (&'a String, &'a String)>,
+    labels: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Vec<Problem> {
     let mut problems = Problems(Vec::new());
     name(Some(node_name), &mut problems);
@@ -50,11 +48,9 @@ pub fn check_node(raw: &Value) -> Vec<Problem> {
     }
     // What is no string has a problem already.
     let labels = metadata["labels"].as_object().into_iter().flatten();
-    let labels: BTreeMap<String, String> = labels
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect();
+    let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
     if let Some(name) = metadata["name"].as_str() {
-        problems.0.extend(check_node_metadata(name, &labels));
+        problems.0.extend(check_node_metadata(name, labels));
     }
     problems.0
 }

@@ -173,7 +173,7 @@ impl Found {
                 .push(format!("{at}: this Node cannot be read: {problem}")),
             Ok(node) => {
                 let facts = &node.facts;
-                let problems = check::check_node_metadata(&facts.name, &facts.labels);
+                let problems = check::check_node_metadata(&facts.name, facts.labels.iter());
                 let sentence =
                     |problem: &check::Problem| format!("{at}: node '{}': {problem}", facts.name);
                 self.in_fields.extend(problems.iter().map(sentence));

@@ -51,7 +51,7 @@ fn rule(mode: &str, matching: &str, parameters: &Value, policy: &Policy) -> Acti
     .unwrap();
     ActiveRule {
         rule: Arc::new(object.to_rule(&TaintPrefixes::default()).unwrap()),
-        selector: object.selector().unwrap(),
+        selector: Arc::new(object.selector().unwrap()),
         policy: policy.clone(),
         seen_present: Arc::default(),
         memo: Arc::default(),

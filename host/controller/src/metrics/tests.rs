@@ -131,8 +131,8 @@ fn owned(node: &Node) -> Node {
     let mut node = node.clone();
     let record = json!([{ "key": format!("{TAINT}-all"), "effect": "NoSchedule", "ruleUID": "uid-2",
                           "rule": "all", "since": "2026-01-01T00:00:00Z", "reason": "ConditionsNotMet" }]);
-    let key = planner::ownership::ANNOTATION.to_owned();
-    node.annotations.insert(key, record.to_string());
+    let key = planner::ownership::ANNOTATION;
+    node.annotations.set(key, Some(&record.to_string()));
     node
 }
 

@@ -113,7 +113,7 @@ fn node() -> Node {
 /// Bytes of text in the node.
 pub(crate) fn size() -> usize {
     let node = node();
-    let map = node.labels.iter().chain(&node.annotations);
+    let map = node.labels.iter().chain(node.annotations.iter());
     let conditions = node.conditions.iter();
     node.name.len()
         + node.uid.len()

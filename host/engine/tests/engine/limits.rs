@@ -213,8 +213,8 @@ fn every_function_of_the_contract_arrives() {
     ready.heartbeat = Some(minutes(1));
     let node = Node {
         name: "worker".into(),
-        labels: [("l".into(), "1".into())].into(),
-        annotations: [("a".into(), "2".into())].into(),
+        labels: [("l", "1")].into(),
+        annotations: [("a", "2")].into(),
         created: Some(minutes(3)),
         taints: vec![Taint {
             key: "k".into(),

@@ -192,12 +192,9 @@ pub fn apply(node: &Node, changes: &Changes) -> Node {
             .push(taint(&new.id, new.value.as_deref().unwrap_or_default()));
     }
     for (key, value) in &changes.annotations {
-        let before = node.annotations.get(key).cloned();
-        assert_ne!(&before, value, "{key} is set to what it is");
-        match value {
-            Some(value) => node.annotations.insert(key.clone(), value.clone()),
-            None => node.annotations.remove(key),
-        };
+        let (before, value) = (node.annotations.get(key), value.as_deref());
+        assert_ne!(before, value, "{key} is set to what it is");
+        node.annotations.set(key, value);
     }
     node
 }

@@ -1,18 +1,127 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
+use kube::core::SelectorExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Selector;
 
-fn selector(json: Value) -> LabelSelector {
-    serde_json::from_value(json).unwrap()
+fn parse(selector: Value) -> Result<Selector, InvalidSelector> {
+    Selector::parse(&serde_json::from_value(selector).unwrap())
 }
 
 fn expression(key: &str, operator: &str, values: &[&str]) -> Value {
     json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]})
+}
+
+#[test]
+fn compat_009_empty_selects_every_node() {
+    let all = parse(json!({})).unwrap();
+    assert!(all.selects_all());
+    assert!(all.matches(&Texts::default()));
+    assert!(all.matches(&[("a", "b")].into()));
+}
+
+#[test]
+fn nothing_selects_nothing() {
+    let named = [("readiness.node.x-k8s.io/none", "")];
+    for labels in [Texts::default(), named.into()] {
+        assert!(!Selector::nothing().matches(&labels));
+    }
+}
+
+#[test]
+fn operators_have_the_meaning_of_kubernetes() {
+    let labels = |value: Option<&str>| {
+        let mut labels = Texts::from([("other", "x")]);
+        labels.set("zone", value);
+        labels
+    };
+    // selector; matches where the label is absent, "", "a", "c"
+    let cases = [
+        (
+            json!({"matchLabels": {"zone": "a"}}),
+            [false, false, true, false],
+        ),
+        (
+            json!({"matchLabels": {"zone": ""}}),
+            [false, true, false, false],
+        ),
+        (
+            expression("zone", "In", &["a", "b"]),
+            [false, false, true, false],
+        ),
+        (
+            expression("zone", "NotIn", &["a", "b"]),
+            [true, true, false, true],
+        ),
+        (expression("zone", "Exists", &[]), [false, true, true, true]),
+        (
+            expression("zone", "DoesNotExist", &[]),
+            [true, false, false, false],
+        ),
+        (
+            json!({"matchLabels": {"other": "x"}, "matchExpressions": [
+                {"key": "zone", "operator": "NotIn", "values": ["c"]},
+                {"key": "zone", "operator": "Exists"}]}),
+            [false, true, true, false],
+        ),
+    ];
+    for (selector, expected) in cases {
+        let parsed = parse(selector.clone()).unwrap();
+        let found =
+            [None, Some(""), Some("a"), Some("c")].map(|value| parsed.matches(&labels(value)));
+        assert_eq!(found, expected, "{selector}");
+    }
+}
+
+#[test]
+fn compat_009_an_unparsable_selector_says_where() {
+    let cases = [
+        (
+            expression("zone", "Gt", &["1"]),
+            "matchExpressions[0].operator",
+        ),
+        (
+            expression("zone", "in", &["a"]),
+            "matchExpressions[0].operator",
+        ),
+        (expression("zone", "In", &[]), "matchExpressions[0].values"),
+        (
+            expression("zone", "NotIn", &["not ok!"]),
+            "matchExpressions[0].values",
+        ),
+        (
+            expression("zone", "Exists", &["a"]),
+            "matchExpressions[0].values",
+        ),
+        (
+            expression("a/b/c", "Exists", &[]),
+            "matchExpressions[0].key",
+        ),
+        (json!({"matchLabels": {"-": "a"}}), "matchLabels[\"-\"]"),
+        (json!({"matchLabels": {"a": "-"}}), "matchLabels[\"a\"]"),
+    ];
+    for (selector, field) in cases {
+        assert_eq!(
+            parse(selector.clone()).unwrap_err().field,
+            field,
+            "{selector}"
+        );
+    }
+}
+
+/// A selector that cannot be read overlaps with everything.
+fn overlap(one: &LabelSelector, other: &LabelSelector) -> bool {
+    match (Selector::parse(one), Selector::parse(other)) {
+        (Ok(one), Ok(other)) => one.overlaps(&other),
+        _ => true,
+    }
+}
+
+fn selector(json: Value) -> LabelSelector {
+    serde_json::from_value(json).unwrap()
 }
 
 #[test]
@@ -159,7 +268,20 @@ proptest! {
     #[test]
     fn compat_037_it_is_what_trying_every_label_finds(one in any_selector(), other in any_selector()) {
         let parsed = [&one, &other].map(|selector| Selector::parse(selector).unwrap());
-        let found = label_sets().any(|labels| parsed.iter().all(|parsed| parsed.matches(&labels)));
+        let found = label_sets().any(|labels| {
+            let labels = labels.into_iter().collect();
+            parsed.iter().all(|parsed| parsed.matches(&labels))
+        });
         prop_assert_eq!(overlap(&one, &other), found);
+    }
+
+    #[test]
+    fn compat_009_it_matches_as_the_client_library_does(selector in any_selector()) {
+        let parsed = Selector::parse(&selector).unwrap();
+        let theirs = kube::core::Selector::try_from(selector).unwrap();
+        for labels in label_sets() {
+            let expected = theirs.matches(&labels);
+            prop_assert_eq!(parsed.matches(&labels.into_iter().collect()), expected);
+        }
     }
 }
