@@ -7,10 +7,11 @@ use anyhow::{Context, bail, ensure};
 
 use crate::steps::{build, program, root, step};
 
-/// Where the CRD is kept: for `kubectl apply`, and where Helm looks for it.
-const CRDS: [&str; 2] = [
+/// Where the CRD is kept: for `kubectl apply`, and where Helm and kustomize look for it.
+const CRDS: [&str; 3] = [
     "crds/nodereadinessrules.yaml",
     "deploy/helm/node-readiness-controller/crds/nodereadinessrules.yaml",
+    "deploy/kustomize/base/crd.yaml",
 ];
 
 /// Writes what is generated, or checks that it is as it would be written.

@@ -65,25 +65,65 @@ impl Helm {
     pub async fn run(&self, cluster: &Cluster, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = self.command();
         command.args(arguments);
-        let helm = tokio::task::spawn_blocking(move || command.output());
-        tokio::pin!(helm);
-        let mut said = String::new();
-        let output = loop {
-            tokio::select! {
-                output = &mut helm => break output??,
-                done = run_a_job(cluster) => said.push_str(&done?),
-            }
-        };
-        checked(arguments, output).with_context(|| said.clone())?;
-        Ok(said)
+        with_jobs(cluster, command, &arguments.join(" ")).await
     }
+
+    /// As [`Helm::run`], for a line of a document: helm, kubectl and host are on the `PATH`.
+    ///
+    /// # Errors
+    /// As [`Helm::run`].
+    pub async fn shell(
+        &self,
+        cluster: &Cluster,
+        line: &str,
+        folder: &Path,
+    ) -> anyhow::Result<String> {
+        let mut command = self.command();
+        let kubectl = cluster.plane.kubectl_command();
+        let programs = [
+            self.program.as_path(),
+            host_program()?,
+            Path::new(kubectl.get_program()),
+        ];
+        let folders = programs.into_iter().filter_map(Path::parent);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let all = folders
+            .map(Path::to_owned)
+            .chain(std::env::split_paths(&path));
+        let variables: Vec<_> = command
+            .get_envs()
+            .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)))
+            .collect();
+        command = Command::new("sh");
+        command.args(["-ec", line]).current_dir(folder);
+        command.env("PATH", std::env::join_paths(all)?);
+        for (name, value) in variables {
+            command.env(name, value.unwrap_or_default());
+        }
+        with_jobs(cluster, command, line).await
+    }
+}
+
+/// Runs a command, and the Jobs that are created meanwhile; what both said.
+async fn with_jobs(cluster: &Cluster, mut command: Command, what: &str) -> anyhow::Result<String> {
+    let running = tokio::task::spawn_blocking(move || command.output());
+    tokio::pin!(running);
+    let mut said = String::new();
+    let output = loop {
+        tokio::select! {
+            output = &mut running => break output??,
+            done = run_a_job(cluster) => said.push_str(&done?),
+        }
+    };
+    let printed = checked(&[what], output).with_context(|| said.clone())?;
+    Ok(said + &printed)
 }
 
 fn checked(arguments: &[&str], output: Output) -> anyhow::Result<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ensure!(
         output.status.success(),
-        "helm {} failed: {}{}",
+        "{} failed: {}{}",
         arguments.join(" "),
         text(&output.stdout),
         text(&output.stderr)
@@ -265,6 +305,8 @@ fn write_schemas(folder: &Path, document: &str) -> anyhow::Result<()> {
         for kind in kinds.into_iter().flatten() {
             let text = |field: &str| kind[field].as_str().unwrap_or_default().to_lowercase();
             let (kind, group, version) = (text("kind"), text("group"), text("version"));
+            // kubeconform takes the version of the core API for its group.
+            let group = if group.is_empty() { &version } else { &group };
             let file = folder.join(format!("{kind}-{group}-{version}.json"));
             let schema = json!({ "$ref": format!("#/definitions/{name}"), "definitions": &all });
             std::fs::write(file, schema.to_string())?;

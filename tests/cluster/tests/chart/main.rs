@@ -6,6 +6,8 @@
     reason = "functions of a test say what was not there by panicking"
 )]
 
+mod document;
+mod kustomize;
 mod life;
 mod rendered;
 mod rights;
