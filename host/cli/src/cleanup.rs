@@ -112,3 +112,17 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::namespaced;
+
+    #[test]
+    fn a_deployment_has_a_namespace_and_a_name() {
+        let given = Ok(("kube-system".to_owned(), "host".to_owned()));
+        assert_eq!(namespaced("kube-system/host"), given);
+        for bad in ["host", "/host", "kube-system/", "a/b/c", ""] {
+            assert!(namespaced(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -247,6 +247,7 @@ impl Cleanup {
     ) -> Result<(), String> {
         let api = Api::<Node>::all(self.client.clone());
         let name = node.facts.name.clone();
+        let mut refused = String::new();
         for _ in 0..ATTEMPTS {
             let plan = self.plan(&node, deleted);
             let Some(patch) = api::patch::node_patch(&node, &plan.changes) else {
@@ -264,7 +265,8 @@ impl Cleanup {
                     return Ok(());
                 }
                 Err(RequestError::NotFound(_)) => return Ok(()),
-                Err(RequestError::Conflict(_) | RequestError::Refused(_)) => {}
+                // It changed meanwhile, or the API server is against it: the next attempt tells.
+                Err(RequestError::Conflict(why) | RequestError::Refused(why)) => refused = why,
                 Err(error) => return Err(error.to_string()),
             }
             node = match timely(api.get(&name)).await {
@@ -274,7 +276,7 @@ impl Cleanup {
             };
         }
         Err(format!(
-            "the API server refused its patch {ATTEMPTS} times in a row"
+            "its patch was refused {ATTEMPTS} times in a row, at last so: {refused}"
         ))
     }
 

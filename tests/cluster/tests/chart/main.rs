@@ -6,6 +6,7 @@
     reason = "functions of a test say what was not there by panicking"
 )]
 
+mod commands;
 mod document;
 mod kustomize;
 mod life;
