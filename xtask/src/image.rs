@@ -27,15 +27,12 @@ pub(crate) fn run(architecture: &str) -> anyhow::Result<()> {
     };
     setup::wasm_target()?;
     setup::target(target)?;
-    let mut build = cargo(&[
-        "build",
-        "--release",
-        "--workspace",
-        "--bins",
-        "--target",
-        target,
-    ]);
-    step("build", &mut build)?;
+    let has_reporter = root().join(REPORTER.0).is_dir();
+    let mut build = cargo(&["build", "--release", "--workspace", "--bin", "host"]);
+    if has_reporter {
+        build.args(["--bin", REPORTER.1]);
+    }
+    step("build", build.args(["--target", target]))?;
     let programs = output_folder().join(target).join("release");
     let image = output_folder().join("image").join(architecture);
     if image.exists() {
@@ -45,7 +42,7 @@ pub(crate) fn run(architecture: &str) -> anyhow::Result<()> {
     let mut size = install(&programs.join("host"), &image.join("host"))?;
     // By this name it is `host run`; Jobs start /host.
     symlink("host", image.join("manager"))?;
-    if root().join(REPORTER.0).is_dir() {
+    if has_reporter {
         size += install(&programs.join(REPORTER.1), &image.join("reporter"))?;
     } else {
         println!("without /reporter: there is no package {}", REPORTER.0);

@@ -176,7 +176,7 @@ async fn is_missed(cluster: &Cluster, verb: &str, resource: &str) {
     });
     let logged = logged.await;
     let log = host.log().unwrap();
-    logged.unwrap_or_else(|error| panic!("{error:#}\n{log}"));
+    assert!(logged.is_ok(), "{logged:?}\n{log}");
     host.kill().await.unwrap();
     // By force: nobody is there who would remove the finalizer.
     let free = json!([{ "op": "remove", "path": "/metadata/finalizers" }]).to_string();
