@@ -193,7 +193,7 @@ impl Pod {
     }
 }
 
-/// A kubeconfig with a token of a ServiceAccount, as a pod has one.
+/// A kubeconfig with a token of a ServiceAccount and its namespace, as a pod has them.
 ///
 /// # Errors
 /// There is no such account.
@@ -202,6 +202,7 @@ pub fn kubeconfig_of(cluster: &Cluster, namespace: &str, account: &str) -> anyho
     let token = cluster.plane.kubectl_ok(&arguments)?;
     let mut config: Value = serde_json::from_slice(&std::fs::read(cluster.kubeconfig())?)?;
     config["users"][0]["user"] = json!({ "token": token.trim() });
+    config["contexts"][0]["context"]["namespace"] = json!(namespace);
     let path = cluster.plane.folder().join(format!("{account}.kubeconfig"));
     std::fs::write(&path, config.to_string())?;
     Ok(path)
