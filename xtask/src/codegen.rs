@@ -7,8 +7,12 @@ use anyhow::{Context, bail, ensure};
 
 use crate::steps::{build, program, root, step};
 
-/// Where the CRD is kept.
-const CRD: &str = "crds/nodereadinessrules.yaml";
+/// Where the CRD is kept: for `kubectl apply`, and where Helm and kustomize look for it.
+const CRDS: [&str; 3] = [
+    "crds/nodereadinessrules.yaml",
+    "deploy/helm/node-readiness-controller/crds/nodereadinessrules.yaml",
+    "deploy/kustomize/base/crd.yaml",
+];
 
 /// Writes what is generated, or checks that it is as it would be written.
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
@@ -20,15 +24,17 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
         "`host crd` failed: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let path = root().join(CRD);
-    let kept = fs::read(&path).unwrap_or_default();
-    if kept == output.stdout {
-        return Ok(());
+    for crd in CRDS {
+        let path = root().join(crd);
+        let kept = fs::read(&path).unwrap_or_default();
+        if kept == output.stdout {
+            continue;
+        }
+        if check {
+            bail!("{crd} is not what the code generates; run `cargo xtask codegen`");
+        }
+        fs::write(&path, &output.stdout).with_context(|| format!("{crd} cannot be written"))?;
+        println!("wrote {crd}");
     }
-    if check {
-        bail!("{CRD} is not what the code generates; run `cargo xtask codegen`");
-    }
-    fs::write(&path, output.stdout).with_context(|| format!("{CRD} cannot be written"))?;
-    println!("wrote {CRD}");
     Ok(())
 }

@@ -8,6 +8,7 @@
 mod bench;
 mod codegen;
 mod compat;
+mod image;
 mod setup;
 mod steps;
 mod test;
@@ -51,6 +52,12 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
+    /// Build the static programs of the image into target/image, and an OCI layout where buildah is there.
+    Image {
+        /// amd64 or arm64.
+        #[arg(long, default_value = "amd64")]
+        architecture: String,
+    },
     /// Measure.
     Bench {
         #[command(subcommand)]
@@ -66,6 +73,7 @@ fn main() -> ExitCode {
         Command::Codegen { check } => codegen::run(check),
         Command::Walls => walls::check(),
         Command::Compat { list } => compat::run(list),
+        Command::Image { architecture } => image::run(&architecture),
         Command::Bench { what } => bench::run(&what),
     };
     match done {

@@ -6,13 +6,16 @@ use anyhow::{Context, bail};
 
 use crate::steps::{root, step};
 
-const TARGET: &str = "wasm32-unknown-unknown";
-
 /// Policies are compiled for it. `rust-toolchain.toml` names it, but rustup does not always follow.
 pub(crate) fn wasm_target() -> anyhow::Result<()> {
+    target("wasm32-unknown-unknown")
+}
+
+/// Installs the standard library of a target, if it is missing.
+pub(crate) fn target(target: &str) -> anyhow::Result<()> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .current_dir(root())
         .output()
         .context("rustc cannot be started")?;
@@ -21,10 +24,10 @@ pub(crate) fn wasm_target() -> anyhow::Result<()> {
         return Ok(());
     }
     let mut rustup = Command::new("rustup");
-    rustup.args(["target", "add", TARGET]).current_dir(root());
-    if let Err(error) = step("install the wasm target", &mut rustup) {
+    rustup.args(["target", "add", target]).current_dir(root());
+    if let Err(error) = step(&format!("install the target {target}"), &mut rustup) {
         bail!(
-            "{error:#}; install the Rust target {TARGET}, by `rustup target add {TARGET}` or your system's packages"
+            "{error:#}; install the Rust target {target}, by `rustup target add {target}` or your system's packages"
         );
     }
     Ok(())

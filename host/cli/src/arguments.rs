@@ -1,12 +1,13 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::input::BadInput;
-use crate::{completions, crd, eval, output, run};
+use crate::{cleanup, completions, crd, eval, output, run};
 
 /// Holds Kubernetes nodes back by a taint until they are ready, as a sandboxed policy decides.
 #[derive(Debug, Parser)]
@@ -26,12 +27,17 @@ enum Command {
     Run(Box<run::Options>),
     Eval(eval::Options),
     Crd(crd::Options),
+    Cleanup(cleanup::Options),
     Completions(completions::Options),
 }
 
+/// The program of the Go controller's image, which knows nothing but to run.
+const MANAGER: &str = "manager";
+
 /// Parses the arguments, and does what they say.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let arguments = run::go_flags::normalize(&command(), arguments.into_iter().collect());
+    let arguments = as_manager(arguments.into_iter().collect());
+    let arguments = run::go_flags::normalize(&command(), arguments);
     let cli = command()
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
@@ -51,6 +57,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Run(options) => run::run(*options),
         Command::Eval(options) => eval::run(options),
         Command::Crd(options) => crd::run(options),
+        Command::Cleanup(options) => cleanup::run(options),
         Command::Completions(options) => completions::run(options),
     };
     done.unwrap_or_else(|error| {
@@ -62,6 +69,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     })
 }
 
+/// Called by the name `manager`, the program is `host run`: a Deployment of the Go controller needs
+/// no more than another image.
+fn as_manager(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let program = arguments.first().map(Path::new);
+    if program.and_then(Path::file_name) == Some(MANAGER.as_ref()) {
+        arguments.insert(1, "run".into());
+    }
+    arguments
+}
+
 /// The command line's definition.
 pub fn command() -> clap::Command {
     Cli::command()
@@ -69,6 +86,23 @@ pub fn command() -> clap::Command {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    #[test]
+    fn compat_043_by_the_name_manager_it_runs() {
+        for (given, expected) in [
+            ("/manager --leader-elect", "/manager run --leader-elect"),
+            ("manager", "manager run"),
+            ("/host crd", "/host crd"),
+            ("/manager/host crd", "/manager/host crd"),
+        ] {
+            let arguments = given.split(' ').map(OsString::from).collect();
+            let arguments = super::as_manager(arguments);
+            assert_eq!(arguments.join(" ".as_ref()), expected);
+        }
+        assert!(super::as_manager(Vec::new()).is_empty());
+    }
+
     #[test]
     fn the_definition_is_sound() {
         super::command().debug_assert();

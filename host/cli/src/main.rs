@@ -1,6 +1,7 @@
 //! The program. What it does stands in the files of its subcommands.
 
 mod arguments;
+mod cleanup;
 mod completions;
 mod crd;
 mod eval;
@@ -17,4 +18,13 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> std::process::ExitCode {
     arguments::run(std::env::args_os()).into()
+}
+
+/// For what is asked once.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime does not start")
 }

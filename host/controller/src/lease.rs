@@ -62,6 +62,18 @@ pub(crate) fn namespace(given: Option<String>) -> Result<String, NoNamespace> {
     }
 }
 
+/// Who holds the lease, as the end of a sentence; nothing where that cannot be read.
+pub(crate) async fn holder(client: &Client, namespace: &str) -> String {
+    let leases = Api::<Lease>::namespaced(client.clone(), namespace);
+    match limited(leases.get_opt(NAME)).await {
+        Ok(lease) => {
+            let holder = lease.and_then(|lease| lease.spec?.holder_identity);
+            holder.map_or_else(String::new, |holder| format!(", and is held by {holder}"))
+        }
+        Err(error) => format!(": {error}"),
+    }
+}
+
 /// The work of leading when it is our turn, and waiting when it is not.
 #[derive(Debug)]
 pub(crate) struct Election {

@@ -5,8 +5,10 @@
 //! serves `host eval`, so that what eval says, run does.
 
 mod certificates;
+pub mod cleanup;
 mod client;
 pub mod connect;
+pub mod crds;
 pub mod decide;
 mod events;
 mod gate;

@@ -5,6 +5,7 @@ mod agent;
 pub mod audit;
 mod barrier;
 mod cluster;
+pub mod helm;
 mod host;
 pub mod link;
 pub mod proxy;

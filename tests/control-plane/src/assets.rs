@@ -35,6 +35,26 @@ const PROMTOOL: Program = Program {
     package: "github.com/prometheus/prometheus/cmd/promtool",
 };
 
+/// Only tests of the chart want it.
+const HELM: Program = Program {
+    name: "helm",
+    module: Module {
+        folder: "helm",
+        path: "helm.sh/helm/v4",
+    },
+    package: "helm.sh/helm/v4/cmd/helm",
+};
+
+/// Only tests of the chart want it.
+const KUBECONFORM: Program = Program {
+    name: "kubeconform",
+    module: Module {
+        folder: "kubeconform",
+        path: "github.com/yannh/kubeconform",
+    },
+    package: "github.com/yannh/kubeconform/cmd/kubeconform",
+};
+
 /// What is built, quickest first. kube-scheduler and kube-controller-manager need one more entry
 /// each: their packages are in the `tool` list of `kubernetes/go.mod` already.
 const PROGRAMS: [Program; 3] = [
@@ -110,12 +130,37 @@ pub fn assets(progress: &mut dyn FnMut(&str)) -> anyhow::Result<Assets> {
 ///
 /// Go is missing or too old, or the build failed.
 pub fn promtool(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&PROMTOOL, progress)
+}
+
+/// Finds Helm, which installs the chart, and builds it if it is missing (two minutes, the first time on
+/// a machine).
+///
+/// # Errors
+///
+/// As [`promtool`].
+pub fn helm(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&HELM, progress)
+}
+
+/// Finds kubeconform, which compares manifests with schemas, and builds it if it is missing.
+///
+/// # Errors
+///
+/// As [`promtool`].
+pub fn kubeconform(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&KUBECONFORM, progress)
+}
+
+/// A program that only some tests want, in a cache folder of its own.
+fn tool(program: &Program, progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     let modules = Path::new(env!("CARGO_MANIFEST_DIR"));
     let environment = Environment::of_process();
     let go = Go::find(&environment, modules)?;
-    let cache = environment.cache_folder()?.join("promtool");
-    let folder = built(&go, &cache, &[PROMETHEUS], &[PROMTOOL], progress)?;
-    Ok(folder.join(PROMTOOL.name))
+    let cache = environment.cache_folder()?.join(program.name);
+    let programs = std::slice::from_ref(program);
+    let folder = built(&go, &cache, &[program.module], programs, progress)?;
+    Ok(folder.join(program.name))
 }
 
 /// `modules` is the folder that holds a folder for each Go module.

@@ -2,16 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::Context;
-
 use crate::input::nodes::GivenNode;
 
 /// All nodes of the cluster that the kubeconfig names.
 pub fn nodes(kubeconfig: Option<&Path>) -> anyhow::Result<Vec<GivenNode>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the asynchronous runtime does not start")?;
+    let runtime = crate::runtime()?;
     let nodes = runtime.block_on(controller::connect::list_nodes(kubeconfig))?;
     let given = nodes.into_iter().map(|node| GivenNode {
         node,

@@ -1,0 +1,368 @@
+//! Takes back what hosts put on the nodes of a cluster, before the last of them goes for good.
+//!
+//! What is ours is what the planner says when a rule is gone: its records on the nodes. A taint of
+//! which there is no record stays. While this runs nobody else may write: it holds the lease.
+
+mod deployment;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::NodeReadinessRule;
+use api::node::Node;
+use kube::api::{Api, DeleteParams, ListParams};
+use kube::{Client, ResourceExt};
+use planner::Timestamp;
+use planner::plan::{Candidate, Input, Plan, plan};
+use planner::rule::{Rule, TaintPrefixes};
+use tokio::time::timeout;
+
+use crate::client::{RequestError, patch_metadata, timely};
+use crate::connect::{ConnectError, connect, connect_apart};
+use crate::lease::{self, Election, NoNamespace};
+use crate::metrics::Metrics;
+
+/// The API server hands objects out in pages of so many.
+const PAGE: u32 = 500;
+/// How often a node is planned for again where somebody else changed it meanwhile.
+const ATTEMPTS: usize = 4;
+/// A lease of somebody who is gone is over after 15 s.
+const LEASE: Duration = Duration::from_secs(45);
+
+/// What is taken back, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Path of a kubeconfig; none: as for the control loop.
+    pub kubeconfig: Option<PathBuf>,
+    /// What the keys of rules' taints may begin with.
+    pub prefixes: TaintPrefixes,
+    /// Label selector of rules that are deleted too; none: every rule stays.
+    pub delete_rules: Option<String>,
+    /// Namespace and name of a Deployment that is scaled to zero first.
+    pub deployment: Option<(String, String)>,
+    /// Namespace of the lease; none: that of the pod.
+    pub lease_namespace: Option<String>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// Why not everything was taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum CleanupError {
+    /// No cluster.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It is not known where the lease is.
+    #[error(transparent)]
+    Namespace(#[from] NoNamespace),
+    /// A metric has a name that Prometheus refuses: a defect.
+    #[error("the metrics cannot be made: {0}; please report this")]
+    Names(#[from] prometheus::Error),
+    /// Somebody else holds the lease, or it cannot be read.
+    #[error(
+        "lease {namespace}/{name} could not be taken within 45 s{why}: while another host or controller \
+         runs it would put everything back; end it, and try again"
+    )]
+    Lease {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: &'static str,
+        /// Who holds it.
+        why: String,
+    },
+    /// The Deployment's pods do not end.
+    #[error("Deployment {name}: {why}")]
+    Deployment {
+        /// Namespace and name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Something cannot be read or written.
+    #[error("{what}: {why}")]
+    Request {
+        /// What was asked for.
+        what: String,
+        /// What the API server said.
+        why: String,
+    },
+    /// Some nodes are not free.
+    #[error(
+        "{failed} of {all} nodes are not free, and so every finalizer stays; what was said above must be \
+         put right, then try again"
+    )]
+    Nodes {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        all: usize,
+    },
+}
+
+/// How much was, or would be, done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Nodes that were patched.
+    pub nodes: usize,
+    /// Taints that were removed.
+    pub taints: usize,
+    /// Rules that were deleted.
+    pub deleted: usize,
+    /// Rules whose finalizer was removed.
+    pub finalizers: usize,
+}
+
+/// Takes everything back. `say` is called with a line for each thing that is, or would be, done.
+///
+/// # Errors
+/// See [`CleanupError`]. It can be run again at any time.
+pub async fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<Summary, CleanupError> {
+    let kubeconfig = options.kubeconfig.as_deref();
+    let client = connect(kubeconfig).await?;
+    if let Some((namespace, name)) = &options.deployment {
+        deployment::stop(&client, namespace, name, options.dry_run, say).await?;
+    }
+    if options.dry_run {
+        return Cleanup::new(client, options).run(say).await;
+    }
+    let namespace = lease::namespace(options.lease_namespace.clone())?;
+    let apart = connect_apart(kubeconfig, &Metrics::new(false)?).await?;
+    let (election, mut gate) = Election::start(apart, &namespace, std::future::ready(()));
+    if timeout(LEASE, gate.begins()).await.is_err() {
+        return Err(CleanupError::Lease {
+            why: lease::holder(&client, &namespace).await,
+            name: lease::NAME,
+            namespace,
+        });
+    }
+    let done = Cleanup::new(gate.guard(client), options).run(say).await;
+    election.release().await;
+    done
+}
+
+struct Cleanup {
+    client: Client,
+    options: Options,
+    summary: Summary,
+}
+
+impl Cleanup {
+    fn new(client: Client, options: Options) -> Self {
+        Self {
+            client,
+            options,
+            summary: Summary::default(),
+        }
+    }
+
+    async fn run(mut self, say: &mut dyn FnMut(&str)) -> Result<Summary, CleanupError> {
+        let rules = self.rules(ListParams::default()).await?;
+        let deleted = self.delete(say).await?;
+        let nodes = self.nodes().await?;
+        let all = nodes.len();
+        let mut failed = 0;
+        for node in nodes {
+            let name = node.facts.name.clone();
+            if let Err(why) = self.free(node, &deleted, say).await {
+                say(&format!("node/{name}: not free: {why}"));
+                failed += 1;
+            }
+        }
+        if failed > 0 {
+            return Err(CleanupError::Nodes { failed, all });
+        }
+        for rule in &rules {
+            self.remove_finalizer(rule, say).await?;
+        }
+        Ok(self.summary)
+    }
+
+    /// All rules that a selector names; none where there is no definition of them.
+    async fn rules(&self, which: ListParams) -> Result<Vec<NodeReadinessRule>, CleanupError> {
+        let rules = Api::<NodeReadinessRule>::all(self.client.clone());
+        match timely(rules.list(&which)).await {
+            Ok(list) => Ok(list.items),
+            Err(RequestError::NotFound(_)) => Ok(Vec::new()),
+            Err(error) => Err(request("rules cannot be listed", &error)),
+        }
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, CleanupError> {
+        let nodes = Api::<Node>::all(self.client.clone());
+        let mut listed = Vec::new();
+        let mut page = ListParams::default().limit(PAGE);
+        loop {
+            let list = timely(nodes.list(&page)).await;
+            let list = list.map_err(|error| request("nodes cannot be listed", &error))?;
+            listed.extend(list.items);
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(listed),
+            }
+        }
+    }
+
+    /// Deletes the rules that are to go; their finalizer keeps them until their nodes are free.
+    async fn delete(
+        &mut self,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Vec<(Rule, api::Selector)>, CleanupError> {
+        let Some(selector) = self.options.delete_rules.clone() else {
+            return Ok(Vec::new());
+        };
+        let chosen = self.rules(ListParams::default().labels(&selector)).await?;
+        let api = Api::<NodeReadinessRule>::all(self.client.clone());
+        let mut deleted = Vec::new();
+        for object in chosen {
+            let name = object.name_any();
+            if !self.options.dry_run {
+                match timely(api.delete(&name, &DeleteParams::default())).await {
+                    Ok(_) | Err(RequestError::NotFound(_)) => {}
+                    Err(error) => {
+                        return Err(request(&format!("rule {name} cannot be deleted"), &error));
+                    }
+                }
+            }
+            say(&format!("rule/{name}: {}", self.past("deleted")));
+            self.summary.deleted += 1;
+            let (mut rule, selector) =
+                match (object.to_rule(&self.options.prefixes), object.selector()) {
+                    (Ok(rule), Ok(selector)) => (rule, selector),
+                    _ => (object.to_last_rule(), api::Selector::nothing()),
+                };
+            rule.terminating = true;
+            deleted.push((rule, selector));
+        }
+        Ok(deleted)
+    }
+
+    /// Takes from a node what is recorded there, and what a rule that is deleted leaves.
+    async fn free(
+        &mut self,
+        mut node: Node,
+        deleted: &[(Rule, api::Selector)],
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(), String> {
+        let api = Api::<Node>::all(self.client.clone());
+        let name = node.facts.name.clone();
+        let mut refused = String::new();
+        for _ in 0..ATTEMPTS {
+            let plan = self.plan(&node, deleted);
+            let Some(patch) = api::patch::node_patch(&node, &plan.changes) else {
+                return Ok(());
+            };
+            let answer = if self.options.dry_run {
+                Ok(())
+            } else {
+                let answer = patch_metadata(&api, &name, patch, crate::client::TIMEOUT).await;
+                answer.map(drop)
+            };
+            match answer {
+                Ok(()) => {
+                    self.tell(&name, &plan, say);
+                    return Ok(());
+                }
+                Err(RequestError::NotFound(_)) => return Ok(()),
+                // It changed meanwhile, or the API server is against it: the next attempt tells.
+                Err(RequestError::Conflict(why) | RequestError::Refused(why)) => refused = why,
+                Err(error) => return Err(error.to_string()),
+            }
+            node = match timely(api.get(&name)).await {
+                Ok(fresh) => fresh,
+                Err(RequestError::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(error.to_string()),
+            };
+        }
+        Err(format!(
+            "its patch was refused {ATTEMPTS} times in a row, at last so: {refused}"
+        ))
+    }
+
+    /// As if no rule were there but those that are being deleted: what others own is released as
+    /// that of a rule that is gone.
+    fn plan(&self, node: &Node, deleted: &[(Rule, api::Selector)]) -> Plan {
+        let candidates: Vec<_> = deleted
+            .iter()
+            .map(|(rule, selector)| Candidate {
+                rule,
+                selected: selector.matches(&node.facts.labels),
+                verdict: None,
+                seen_present: false,
+                replaces: None,
+                within_budget: true,
+            })
+            .collect();
+        plan(&Input {
+            node: &Arc::clone(&node.facts),
+            now: Timestamp::now(),
+            rules: &candidates,
+            stalled: &Default::default(),
+            prefixes: &self.options.prefixes,
+            only: None,
+        })
+    }
+
+    fn tell(&mut self, node: &str, plan: &Plan, say: &mut dyn FnMut(&str)) {
+        for taint in &plan.changes.remove {
+            say(&format!(
+                "node/{node}: taint {taint} {}",
+                self.past("removed")
+            ));
+        }
+        if plan.changes.remove.is_empty() {
+            say(&format!("node/{node}: records {}", self.past("removed")));
+        }
+        self.summary.nodes += 1;
+        self.summary.taints += plan.changes.remove.len();
+    }
+
+    async fn remove_finalizer(
+        &mut self,
+        object: &NodeReadinessRule,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(), CleanupError> {
+        let finalizers = object.finalizers();
+        let ours = |finalizer: &String| finalizer == api::rule::FINALIZER;
+        let Some(index) = finalizers.iter().position(ours) else {
+            return Ok(());
+        };
+        let name = object.name_any();
+        let what = format!("the finalizer of rule {name} cannot be removed");
+        if !self.options.dry_run {
+            let patch = serde_json::from_value(serde_json::json!([
+                { "op": "test", "path": "/metadata/uid", "value": object.uid() },
+                { "op": "test", "path": "/metadata/finalizers", "value": finalizers },
+                { "op": "remove", "path": format!("/metadata/finalizers/{index}") },
+            ]));
+            let patch = patch.map_err(|error| CleanupError::Request {
+                what: what.clone(),
+                why: error.to_string(),
+            })?;
+            let api = Api::<NodeReadinessRule>::all(self.client.clone());
+            match patch_metadata(&api, &name, patch, crate::client::TIMEOUT).await {
+                Ok(_) | Err(RequestError::NotFound(_)) => {}
+                Err(error) => return Err(request(&what, &error)),
+            }
+        }
+        say(&format!("rule/{name}: finalizer {}", self.past("removed")));
+        self.summary.finalizers += 1;
+        Ok(())
+    }
+
+    fn past(&self, verb: &str) -> String {
+        if self.options.dry_run {
+            format!("would be {verb}")
+        } else {
+            verb.to_owned()
+        }
+    }
+}
+
+fn request(what: &str, error: &RequestError) -> CleanupError {
+    CleanupError::Request {
+        what: what.to_owned(),
+        why: error.to_string(),
+    }
+}

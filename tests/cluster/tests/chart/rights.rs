@@ -1,0 +1,189 @@
+//! The chart's rights are enough, and each that is taken away is missed.
+
+use cluster_tests::helm::{Helm, start_pod_of};
+use cluster_tests::{Cluster, agent_rule, wait, worker};
+use control_plane::Lifetime;
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use serde_json::{Value, json};
+
+use crate::{DEPLOYMENT, NAMESPACE, RELEASE};
+
+/// Rights that are not missed here, though they are used.
+const UNSEEN: [(&str, &str); 5] = [
+    // Only where a patch was refused because the node had changed.
+    ("nodes", "get"),
+    // Only on API servers that stream no lists, before 1.34.
+    ("nodes", "list"),
+    ("nodereadinessrules", "list"),
+    // Without them a lease that is given back is seen later.
+    ("leases", "list"),
+    ("leases", "watch"),
+];
+
+/// The role as it is, and a way to change it.
+struct Role<'a> {
+    cluster: &'a Cluster,
+    name: &'static str,
+}
+
+impl Role<'_> {
+    fn rules(&self) -> Vec<PolicyRule> {
+        let get = ["get", self.name, "--namespace", NAMESPACE, "--output=json"];
+        let text = self.cluster.plane.kubectl_ok(&get).unwrap();
+        let role: Value = serde_json::from_str(&text).unwrap();
+        serde_json::from_value(role["rules"].clone()).unwrap()
+    }
+
+    fn set(&self, rules: &[PolicyRule]) {
+        let patch = json!({ "rules": rules }).to_string();
+        let arguments = [
+            "patch",
+            self.name,
+            "--namespace",
+            NAMESPACE,
+            "--type=merge",
+            "--patch",
+            &patch,
+        ];
+        self.cluster.plane.kubectl_ok(&arguments).unwrap();
+    }
+
+    /// The authorizer sees roles by a watch.
+    async fn until(&self, verb: &str, resource: &str, allowed: bool) {
+        let account = format!("--as=system:serviceaccount:{NAMESPACE}:{RELEASE}-{CHART}");
+        let (resource, more) = match resource.split_once('/') {
+            Some((resource, sub)) => (resource, format!("--subresource={sub}")),
+            None => (resource, "--quiet".to_owned()),
+        };
+        let group = match resource {
+            "nodes" => resource.to_owned(),
+            "leases" => "leases.coordination.k8s.io/ba65f13e.readiness.node.x-k8s.io".to_owned(),
+            "events" => "events.events.k8s.io".to_owned(),
+            other => format!("{other}.readiness.node.x-k8s.io"),
+        };
+        let ask = [
+            "auth",
+            "can-i",
+            verb,
+            &group,
+            &account,
+            "--namespace",
+            NAMESPACE,
+            &more,
+        ];
+        wait::until_true("the authorizer knows the role", || async {
+            Ok(self.cluster.plane.kubectl(&ask)?.status.success() == allowed)
+        })
+        .await
+        .unwrap();
+    }
+}
+
+const CHART: &str = "node-readiness-controller";
+
+#[tokio::test]
+async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
+    let cluster = Cluster::start().await.unwrap();
+    let helm = Helm::new(&cluster).unwrap();
+    let chart = Helm::chart().display().to_string();
+    let install = [
+        "install",
+        RELEASE,
+        &chart,
+        "--namespace",
+        NAMESPACE,
+        "--create-namespace",
+        "--timeout=60s",
+    ];
+    helm.run(&cluster, &install).await.unwrap();
+    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    let host = start_pod_of(&cluster, NAMESPACE, DEPLOYMENT, &[]).await;
+    let host = host.unwrap();
+    cluster.until_held("node-1").await;
+    cluster.agent_reports("node-1", "True").await;
+    cluster.until_released("node-1").await;
+    cluster.until_event("node-1", "TaintRemoved").await.unwrap();
+    cluster.until_status_is_true("agent").await.unwrap();
+    cluster.delete_rule("agent").await.unwrap();
+    let log = host.log().unwrap();
+    assert!(!log.contains("forbidden"), "{log}");
+    host.terminate().await.unwrap();
+    cluster.agent_reports("node-1", "False").await;
+
+    let mut missed = 0;
+    for name in [
+        "clusterrole/nrc-node-readiness-controller-manager-role",
+        "role/nrc-node-readiness-controller-leader-election-role",
+    ] {
+        let role = Role {
+            cluster: &cluster,
+            name,
+        };
+        let all = role.rules();
+        for (index, rule) in all.iter().enumerate() {
+            let resource = rule.resources.clone().unwrap().remove(0);
+            for verb in &rule.verbs {
+                if UNSEEN.contains(&(&resource, verb)) {
+                    continue;
+                }
+                let mut reduced = all.clone();
+                reduced[index].verbs.retain(|other| other != verb);
+                // A rule without verbs is refused.
+                reduced.retain(|rule| !rule.verbs.is_empty());
+                role.set(&reduced);
+                role.until(verb, &resource, false).await;
+                is_missed(&cluster, verb, &resource).await;
+                role.set(&all);
+                role.until(verb, &resource, true).await;
+                missed += 1;
+            }
+        }
+    }
+    assert_eq!(missed, 9);
+}
+
+/// A host that begins anew says that it may not.
+async fn is_missed(cluster: &Cluster, verb: &str, resource: &str) {
+    // Whoever held it was killed.
+    let lease = [
+        "delete",
+        "lease",
+        "--all",
+        "--namespace",
+        NAMESPACE,
+        "--ignore-not-found",
+    ];
+    cluster.plane.kubectl_ok(&lease).unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    let account = format!("{RELEASE}-{CHART}");
+    let kubeconfig = cluster_tests::helm::kubeconfig_of(cluster, NAMESPACE, &account).unwrap();
+    let namespace = format!("--leader-election-namespace={NAMESPACE}");
+    let arguments = ["--leader-elect", &namespace, "--zap-encoder=console"];
+    let host = cluster_tests::Host::spawn(
+        &kubeconfig,
+        &cluster.new_log(),
+        Lifetime::OfThisProcess,
+        &arguments,
+    )
+    .unwrap();
+    let said = format!("cannot {verb} resource \"{resource}\"");
+    let what = format!("the host says: {said}");
+    let logged = wait::until_true(&what, || {
+        let log = host.log();
+        let said = said.clone();
+        async move { Ok(log?.replace('\\', "").contains(&said)) }
+    });
+    let logged = logged.await;
+    let log = host.log().unwrap();
+    assert!(logged.is_ok(), "{logged:?}\n{log}");
+    host.kill().await.unwrap();
+    // By force: nobody is there who would remove the finalizer.
+    let free = json!([{ "op": "remove", "path": "/metadata/finalizers" }]).to_string();
+    let patch = ["patch", "nrr", "agent", "--type=json", "--patch", &free];
+    let _ = cluster.plane.kubectl(&patch).unwrap();
+    cluster.delete_rule("agent").await.unwrap();
+    let free = json!([{ "op": "remove", "path": "/spec/taints" }]).to_string();
+    let patch = ["patch", "node", "node-1", "--type=json", "--patch", &free];
+    let _ = cluster.plane.kubectl(&patch).unwrap();
+}
