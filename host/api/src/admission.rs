@@ -112,10 +112,11 @@ impl<'a> Change<'a> {
         self.subject().is_some_and(|subject| subject.may_conflict)
     }
 
-    /// The rule, where it asks for another policy or budget than before: whether it can have them is
-    /// for those to say who know them.
+    /// The rule, where it asks for another policy, budget or taint than before: whether it can have
+    /// them is for those to say who know them.
     pub fn wants_terms(&self) -> Option<&'a NodeReadinessRule> {
-        let terms = |rule: &'a NodeReadinessRule| (&rule.spec.policy, &rule.spec.budget);
+        let terms =
+            |rule: &'a NodeReadinessRule| (&rule.spec.policy, &rule.spec.budget, &rule.spec.taint);
         match *self {
             Self::Delete => None,
             Self::Create { new } => Some(new),

@@ -88,10 +88,10 @@ which is that of the Go controller too: the two never write at the same time. On
 watches and writes nothing; it takes over 15 s after the last sign of a leader that is gone, and at
 once from one that was ended by SIGTERM.
 
---kube-api-qps and --kube-api-burst mean what they mean to client-go: a negative number of requests in
-a second is no limit, and 0 is 5; a burst of 0 is 10. A negative burst is 10 as well, where the number
-is limited. Watches and the lease are not limited. A request without an answer within
---kube-api-timeout is made again; give more where admission webhooks for nodes take longer.
+--kube-api-qps and --kube-api-burst mean what they mean to client-go: a negative number of
+requests in a second is no limit, and 0 is 5; a burst of 0 is 10. A negative burst is 10 as well,
+where the number is limited. Watches and the lease are not limited. A request without an answer
+within --kube-api-timeout is made again; give more where admission webhooks for nodes take longer.
 
 The webhook's certificate is read from $TMPDIR (else /tmp)/k8s-webhook-server/serving-certs, files
 tls.crt and tls.key, and read again when they change. With --webhook-manage-certificates the host
@@ -109,7 +109,7 @@ Examples:
 
 Exit status:
   0  ended by SIGTERM or SIGINT, after what was under way
-  1  the webhook's certificate is missing or cannot be used
+  1  a certificate is missing or cannot be used
   2  bad usage, no cluster, or an address that cannot be served";
 
 /// Runs until SIGTERM or SIGINT.

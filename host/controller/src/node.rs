@@ -95,7 +95,7 @@ async fn reconcile(shared: &Shared, name: &str) -> bool {
     if shared.written.not_yet_seen(name, &node) {
         return true; // its event will bring it back
     }
-    warnings::about_annotations(shared, &node.facts);
+    warnings::about_annotations(shared, &node.facts, Timestamp::now());
     match carry_out(shared, node, None).await {
         Attempt::Done => true,
         Attempt::Failed(node, why) => {

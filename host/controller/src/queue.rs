@@ -191,6 +191,11 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         keys.failures.clear();
     }
 
+    /// Does it take none?
+    pub(crate) fn is_paused(&self) -> bool {
+        self.lock().paused
+    }
+
     /// Takes keys again.
     pub(crate) fn resume(&self) {
         self.lock().paused = false;

@@ -74,7 +74,7 @@ impl Statuses {
         if dropped && !self.told.swap(true, Ordering::Relaxed) {
             warn!(
                 "the cluster has another definition of NodeReadinessRule, without the conditions and counts of its status, \
-                 suspend and budget: `host crd | kubectl apply -f -` installs ours; all else works"
+                 suspend, budget, replaces and policy: `host crd | kubectl apply -f -` installs ours; all else works"
             );
         }
     }
@@ -103,7 +103,18 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
     };
     let terminating = object.meta().deletion_timestamp.is_some();
     match (terminating, has_finalizer(&object)) {
-        (false, false) => add_finalizer(shared, &object).await,
+        (false, false) => {
+            let added = add_finalizer(shared, &object).await;
+            if let Err(RequestError::Refused(why)) = &added {
+                let uid = object.uid().unwrap_or_default();
+                let rule = Object::Rule { name, uid: &uid };
+                let note = format!(
+                    "The rule does nothing yet: it cannot be given its finalizer {FINALIZER}: {why}"
+                );
+                shared.events.warn(rule, "NotBegun", &uid, note);
+            }
+            added
+        }
         (false, true) => {
             write_freeze(shared, &object).await?;
             write_status(shared, statuses, &object).await?;
@@ -261,12 +272,18 @@ async fn write_freeze(shared: &Shared, object: &NodeReadinessRule) -> Result<(),
     }
 }
 
+/// Reasons of `Ready` that somebody chose, and that somebody has to end.
+const SWITCHES: [&str; 4] = [
+    "BudgetExhausted",
+    "DryRunKeepsTaints",
+    "Frozen",
+    "Suspended",
+];
+
 /// A Warning event for what somebody has to look at, beside the status that says it too.
 fn warn_about(shared: &Shared, object: &NodeReadinessRule, status: &NodeReadinessRuleStatus) {
     let wanted = |condition: &&Condition| match condition.r#type.as_str() {
-        "Ready" => {
-            ["BudgetExhausted", "DryRunKeepsTaints", "Frozen"].contains(&condition.reason.as_str())
-        }
+        "Ready" => SWITCHES.contains(&condition.reason.as_str()),
         _ => condition.status == Status::True,
     };
     let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
@@ -274,11 +291,9 @@ fn warn_about(shared: &Shared, object: &NodeReadinessRule, status: &NodeReadines
         let reason = match condition.r#type.as_str() {
             "Stalled" => "Stalled",
             "Conflict" => "Conflict",
-            _ => match condition.reason.as_str() {
-                "BudgetExhausted" => "BudgetExhausted",
-                "Frozen" => "Frozen",
-                _ => "DryRunKeepsTaints",
-            },
+            _ => (SWITCHES.into_iter())
+                .find(|reason| *reason == condition.reason)
+                .unwrap_or("NotReady"),
         };
         let rule = Object::Rule {
             name: &name,

@@ -12,7 +12,7 @@ use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::client::timely;
 use crate::connect::{ConnectError, connect_apart, connect_with};
@@ -48,7 +48,9 @@ pub enum RunError {
     #[error(transparent)]
     Webhook(#[from] WebhookError),
     /// The health address cannot be served.
-    #[error("health probes cannot be served at {address}: {error}")]
+    #[error(
+        "health probes cannot be served at {address}: {error}; --health-probe-bind-address gives another, 0 none"
+    )]
     Health {
         /// As given.
         address: std::net::SocketAddr,
@@ -353,6 +355,10 @@ fn rule_changed(shared: &Shared, change: watcher::Result<Event<NodeReadinessRule
             }
         }
         Ok(Event::Init | Event::InitApply(_)) => {}
+        // The API server ends every watch when the definition changes.
+        Err(watcher::Error::WatchError(status)) if status.code == 410 => {
+            debug!(error = status.message, "rules are listed again");
+        }
         Err(error) => warn!(
             error = crate::connect::chain(&error),
             "rules cannot be watched; trying again (is the CRD there? `host crd` prints it)"

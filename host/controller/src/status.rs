@@ -211,11 +211,11 @@ fn readiness(
         let message = "every node was evaluated, and none is changed".to_owned();
         (Status::True, "DryRun", message)
     } else {
-        (
-            Status::True,
-            "Enforced",
-            "every node is as the rule wants it".to_owned(),
-        )
+        let but = some(counts.excused).map_or(String::new(), |excused| {
+            format!(", but for {} let go by annotation", nodes(excused))
+        });
+        let message = format!("every node is as the rule wants it{but}");
+        (Status::True, "Enforced", message)
     }
 }
 

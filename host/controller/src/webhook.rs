@@ -44,7 +44,9 @@ pub enum WebhookError {
     )]
     Certificate(#[from] CertificateError),
     /// The address cannot be served.
-    #[error("the webhook cannot be served at {address}: {error}")]
+    #[error(
+        "the webhook cannot be served at {address}: {error}; --webhook-bind-address gives another"
+    )]
     Address {
         /// As given.
         address: std::net::SocketAddr,

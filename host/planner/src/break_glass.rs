@@ -19,13 +19,8 @@ pub fn until(node: &Node, rule: &Rule, now: Timestamp) -> Option<Timestamp> {
     ours.map(|(_, until)| until).max()
 }
 
-/// What is wrong with the annotation; none if it can be read. An entry that cannot be read lets
-/// nothing go.
-pub fn problem(node: &Node) -> Option<String> {
-    entries(node).find_map(Result::err)
-}
-
-fn entries(node: &Node) -> impl Iterator<Item = Result<(&str, Timestamp), String>> {
+/// The entries: a rule's name, and until when; or what is wrong with one, which lets nothing go then.
+pub fn entries(node: &Node) -> impl Iterator<Item = Result<(&str, Timestamp), String>> {
     let text = node.annotations.get(ANNOTATION).unwrap_or_default();
     let parts = text
         .split(',')

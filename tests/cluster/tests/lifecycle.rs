@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
+use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, scale, wait, worker};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use planner::ownership;
@@ -250,7 +250,7 @@ async fn compat_026_a_deleted_node_leaves_the_status() {
 
 /// The largest that the schema allows: 32 conditions with long names, and more nodes than are listed.
 #[tokio::test]
-async fn nrc_111_131_345_the_stored_status_stays_small_and_its_counts_true() {
+async fn nrc_111_131_345_the_stored_status_stays_small_and_true_and_no_node_event_rewrites_it() {
     let cluster = Cluster::start().await.unwrap();
     for number in 0..300 {
         let long = format!("node-{number}.{}", "x".repeat(60));
@@ -293,5 +293,20 @@ async fn nrc_111_131_345_the_stored_status_stays_small_and_its_counts_true() {
         let size = serde_json::to_string(&compact).unwrap().len();
         assert!(size < 128 * 1024, "{name} takes {size} bytes");
     }
+    let stored = cluster.rules().get("large").await.unwrap();
+    let nodes: Vec<_> = (0..20)
+        .map(|number| format!("node-{number}.{}", "x".repeat(60)))
+        .collect();
+    scale::beat_all(&cluster, &nodes, 4).await.unwrap();
+    // What comes after them is told, so they were seen.
+    cluster.agent_reports(&nodes[0], "True").await;
+    cluster
+        .until_status("small", "one node is released", |status| {
+            status.nodes.is_some_and(|nodes| nodes.held == Some(299))
+        })
+        .await
+        .unwrap();
+    let after = cluster.rules().get("large").await.unwrap();
+    assert_eq!(after.resource_version(), stored.resource_version());
     host.terminate().await.unwrap();
 }

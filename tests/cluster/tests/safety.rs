@@ -53,6 +53,7 @@ async fn nrc_335_compat_j_suspend_changes_nothing_and_catches_up_when_it_resumes
         .await
         .unwrap();
     until_ready_is(&cluster, "agent", "False", "Suspended").await;
+    cluster.until_event("agent", "Suspended").await.unwrap();
     // Now each node is the other way round.
     cluster.agent_reports("node-01", "True").await;
     cluster.agent_reports("node-02", "False").await;
@@ -286,6 +287,21 @@ async fn break_glass_lets_one_node_go_until_its_time() {
         .await
         .unwrap();
     assert!(note.contains("\"agent=soon\" is not RULE=TIME"), "{note}");
+    let over = cluster
+        .until_event("node-01", "BreakGlassWithoutEffect")
+        .await;
+    let over = over.unwrap();
+    assert!(
+        over.contains("for rule 'agent' its time was over at "),
+        "{over}"
+    );
+    let mistyped = json!({ "readiness.node.x-k8s.io/break-glass": "agnet=2099-01-01T00:00:00Z" });
+    cluster.annotate_node("node-02", mistyped).await.unwrap();
+    let note = cluster
+        .until_event("node-02", "BreakGlassWithoutEffect")
+        .await;
+    let note = note.unwrap();
+    assert!(note.contains("there is no rule 'agnet'"), "{note}");
     assert_eq!(cluster.readiness_taints("node-02").await.unwrap().len(), 1);
     host.terminate().await.unwrap();
 }

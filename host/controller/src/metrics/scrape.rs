@@ -59,7 +59,9 @@ impl Shared {
         frozen.set(i64::from(rules.frozen.is_some()));
         let limit = self.limits.held_too_long;
         let long_ago = limit.and_then(|limit| Timestamp::now().checked_sub(limit).ok());
-        for active in &rules.active {
+        // One that does not lead decides about no node, and knows of none.
+        let leads = !self.nodes_due.is_paused();
+        for active in rules.active.iter().filter(|_| leads) {
             let rule: &Rule = &active.rule;
             if rule.dry_run || rule.terminating {
                 continue;

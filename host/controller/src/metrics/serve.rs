@@ -26,7 +26,9 @@ const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4;
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
     /// The address cannot be served.
-    #[error("metrics cannot be served at {address}: {error}")]
+    #[error(
+        "metrics cannot be served at {address}: {error}; --metrics-bind-address gives another, 0 none"
+    )]
     Address {
         /// As given.
         address: SocketAddr,

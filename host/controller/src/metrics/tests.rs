@@ -77,6 +77,11 @@ impl Idle {
         metrics.changed(node, decided, &prefixes, Some(due));
     }
 
+    /// Another host leads.
+    fn follow(&self) {
+        self.shared.end_term();
+    }
+
     fn page(&self) -> Page {
         Page::parse(&self.shared.scrape().unwrap())
     }
@@ -516,6 +521,11 @@ async fn a_node_that_is_held_for_too_long_is_counted() {
     ] {
         assert_eq!(page.value(series), value, "{series}");
     }
+    idle.follow();
+    let page = idle.page();
+    let of_rule = page.with(r#"rule="all""#);
+    let counts = |series: &&String| series.contains("rule_nodes");
+    assert!(!of_rule.iter().any(counts), "one that does not lead counts");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! What somebody should look at: a Warning event on the node, and a line in the log.
 
+use kube::runtime::reflector::ObjectRef;
 use planner::plan::State;
 use planner::rule::Rule;
 use planner::{Timestamp, break_glass, facts, ownership};
@@ -9,7 +10,7 @@ use crate::events::Object;
 use crate::shared::Shared;
 
 /// Annotations of ours that somebody else wrote.
-pub(super) fn about_annotations(shared: &Shared, node: &facts::Node) {
+pub(super) fn about_annotations(shared: &Shared, node: &facts::Node, now: Timestamp) {
     let warn = |reason, annotation: &str, problem: String, meaning: &str| {
         let note = format!("annotation {annotation} cannot be read: {problem}; {meaning}");
         shared
@@ -25,13 +26,28 @@ pub(super) fn about_annotations(shared: &Shared, node: &facts::Node) {
             meaning,
         );
     }
-    if let Some(problem) = break_glass::problem(node) {
-        warn(
-            "BreakGlassUnreadable",
-            break_glass::ANNOTATION,
-            problem,
-            "this entry lets nothing go",
-        );
+    let key = break_glass::ANNOTATION;
+    for entry in break_glass::entries(node) {
+        let (name, until) = match entry {
+            Ok(entry) => entry,
+            Err(problem) => {
+                let meaning = "this entry lets nothing go";
+                warn("BreakGlassUnreadable", key, problem, meaning);
+                continue;
+            }
+        };
+        let problem = if shared.objects.get(&ObjectRef::new(name)).is_none() {
+            format!("there is no rule '{name}'")
+        } else if until <= now {
+            format!("for rule '{name}' its time was over at {until}")
+        } else {
+            continue;
+        };
+        let note = format!("annotation {key} lets nothing go: {problem}");
+        let object = Object::Node(node);
+        shared
+            .events
+            .warn(object, "BreakGlassWithoutEffect", &problem, note);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The policy and the budget that a rule asks for: can it have them?
+//! The policy, the budget and the taint that a rule asks for: can it have them?
 
 use std::sync::Arc;
 
@@ -34,6 +34,20 @@ pub(super) fn problems(
         }) => {
             let field = format!("spec.budget.{field}");
             return invalid(field, &Value::from(value), problem.to_owned());
+        }
+        Err(InvalidRule::Taint {
+            field,
+            value,
+            problem,
+        }) => {
+            let field = format!("spec.taint.{field}");
+            return invalid(field, &Value::from(value), problem.to_owned());
+        }
+        Err(InvalidRule::TaintPrefix { key, prefixes }) => {
+            let detail = format!(
+                "it does not begin with {prefixes}; `host run --taint-key-prefix` allows further ones"
+            );
+            return invalid("spec.taint.key".to_owned(), &Value::from(key), detail);
         }
         Err(_) => return Vec::new(),
     };

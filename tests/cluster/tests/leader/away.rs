@@ -73,7 +73,7 @@ async fn compat_044_a_leader_that_stood_still_writes_nothing_when_it_goes_on() {
 }
 
 #[tokio::test]
-async fn compat_044_an_api_server_that_was_away_carries_out_nothing_of_before() {
+async fn compat_044_an_api_server_that_was_away_carries_out_nothing_beside_the_next_leader() {
     let world = World::start().await;
     let load = world.load();
     let mut first = world.host(USERS[0]).await;

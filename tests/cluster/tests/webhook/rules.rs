@@ -211,6 +211,14 @@ async fn a_policy_or_budget_that_it_cannot_have(asked: &Asked) {
              give a duration such as 10m]"
         )
     );
+    let taint = |taint: Value| rule("new", |rule| rule["spec"]["taint"] = taint);
+    let value =
+        json!({"key": "readiness.k8s.io/apart", "value": "not ok!", "effect": "NoSchedule"});
+    let refusal = asked.refusal(&taint(value)).await;
+    assert!(
+        refusal.starts_with("validation failed: [spec.taint.value: Invalid value: \"not ok!\": "),
+        "{refusal}"
+    );
     // They may change, and only to what can be had.
     let taint = "readiness.k8s.io/with-policy";
     asked
