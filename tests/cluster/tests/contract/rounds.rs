@@ -8,7 +8,7 @@ use cluster_tests::{AGENT, Cluster, GUIDE_TAINT, agent_rule, worker};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use planner::ownership;
 
 const ROUNDS: usize = 200;
@@ -124,12 +124,15 @@ async fn write(
 }
 
 /// Each version of each node: was our taint on it? Equal ones in a row count once.
-fn record(cluster: &Cluster) -> tokio::task::JoinHandle<BTreeMap<String, Vec<bool>>> {
+async fn record(cluster: &Cluster) -> tokio::task::JoinHandle<BTreeMap<String, Vec<bool>>> {
     let nodes = cluster.nodes();
+    // From here on nothing is missed, whenever the watch begins.
+    let now = nodes.list(&ListParams::default()).await.unwrap().metadata;
+    let now = now.resource_version.unwrap();
     tokio::spawn(async move {
         let mut seen = BTreeMap::<String, Vec<bool>>::new();
         let mut events = nodes
-            .watch(&WatchParams::default(), "0")
+            .watch(&WatchParams::default(), &now)
             .await
             .unwrap()
             .boxed();
@@ -205,7 +208,7 @@ async fn rounds(mode: &str) {
         .await
         .unwrap();
     cluster.apply(&agent_rule("agent", mode)).unwrap();
-    let recorded = record(&cluster);
+    let recorded = record(&cluster).await;
     let continuous = mode == "continuous";
     let all = futures::stream::iter((0..ROUNDS).map(|number| {
         // Every other node is born with the taint, as by its kubelet's flag.
