@@ -42,11 +42,17 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 /// crate of the workspace has its row.
 const RESERVED: &[(&str, &[&str])] = &[
     ("wasmtime", &["engine"]),
-    ("kube", &["api", "controller", "cluster-tests"]),
+    (
+        "kube",
+        &["api", "controller", "cluster-tests", "guide-tests"],
+    ),
     ("kube-core", &[]),
     ("kube-client", &[]),
     ("kube-runtime", &[]),
-    ("k8s-openapi", &["api", "controller", "cluster-tests"]),
+    (
+        "k8s-openapi",
+        &["api", "controller", "cluster-tests", "guide-tests"],
+    ),
     (
         "planner",
         &["api", "engine", "controller", "host", "cluster-tests"],
@@ -59,9 +65,10 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("guest-builder", &["engine", "cli-tests"]),
     ("default-policy", &["engine"]),
     ("hostile-guest", &[]),
-    ("control-plane", &["cluster-tests"]),
-    ("cli-tests", &["cluster-tests"]),
-    ("cluster-tests", &[]),
+    ("control-plane", &["cluster-tests", "guide-tests"]),
+    ("cli-tests", &["cluster-tests", "guide-tests"]),
+    ("cluster-tests", &["guide-tests"]),
+    ("guide-tests", &[]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,1 @@
+//! What the tests of the guide and of the other stories share: a control plane that schedules.
