@@ -14,10 +14,14 @@ use serde_json::Value;
 
 const NOW: &str = "2026-07-01T12:00:00Z";
 
-fn rule(variant: &str) -> String {
+const NRR: &str = "nrr-variant/security-agent-readiness-rule.yaml";
+const NPD: &str = "npd-variant/security-agent-readiness-rule-npd.yaml";
+const NPD_PLAIN: &str = "npd-variant/security-agent-readiness-rule-npd-plain.yaml";
+
+fn rule(file: &str) -> String {
     let path = workspace()
         .join("examples/security-agent-readiness")
-        .join(variant);
+        .join(file);
     path.display().to_string()
 }
 
@@ -66,17 +70,20 @@ const OPTION_B: [&str; 3] = [
 #[test]
 fn option_a_holds_until_the_agent_is_ready_and_completes() {
     assert_eq!(
-        eval(&rule("nrr-variant"), &fixture("guide/nodes.yaml"), ""),
+        eval(&rule(NRR), &fixture("guide/nodes.yaml"), ""),
         OPTION_A
     );
 }
 
 #[test]
 fn option_b_holds_while_the_problem_is_there() {
-    assert_eq!(
-        eval(&rule("npd-variant"), &fixture("guide/nodes.yaml"), ""),
-        OPTION_B
-    );
+    for file in [NPD, NPD_PLAIN] {
+        assert_eq!(
+            eval(&rule(file), &fixture("guide/nodes.yaml"), ""),
+            OPTION_B,
+            "{file}"
+        );
+    }
 }
 
 #[test]
@@ -94,7 +101,7 @@ fn a_rule_as_the_api_server_stored_it_says_the_same() {
 #[test]
 fn json_standard_input_and_single_objects_say_the_same() {
     let (yaml, as_json) = (fixture("guide/nodes.yaml"), fixture("guide/nodes.json"));
-    let rules = rule("nrr-variant");
+    let rules = rule(NRR);
     assert_eq!(eval(&rules, &as_json, ""), OPTION_A);
     assert_eq!(
         eval(&rules, "-", &fs::read_to_string(yaml).unwrap()),
@@ -124,11 +131,11 @@ fn a_folder_several_documents_and_several_files_say_the_same() {
         ("notes.txt", "not: [a node"),
     ]);
     let path = folder.path().display().to_string();
-    assert_eq!(eval(&rule("nrr-variant"), &path, ""), OPTION_A);
+    assert_eq!(eval(&rule(NRR), &path, ""), OPTION_A);
 
     let at = |file: &str| folder.path().join(file).display().to_string();
     let [a, b, c] = ["a.yaml", "b.json", "c.yml"].map(at);
-    let rules = rule("nrr-variant");
+    let rules = rule(NRR);
     let many = [
         "eval", "--rule", &rules, "--node", &a, &b, "--node", &c, "-ojson",
     ];
@@ -148,7 +155,7 @@ fn a_list_of_its_own_kind_says_the_same() {
     let raw = format!(
         r#"{{"kind":"NodeList","apiVersion":"v1","metadata":{{"resourceVersion":"7"}},"items":{items}}}"#
     );
-    assert_eq!(eval(&rule("nrr-variant"), "-", &raw), OPTION_A);
+    assert_eq!(eval(&rule(NRR), "-", &raw), OPTION_A);
 
     let rule = fs::read_to_string(fixture("guide/rule-saved.yaml")).unwrap();
     let rules = rule.replace(
@@ -186,7 +193,7 @@ fn thousands_of_nodes_can_be_given_as_yaml() {
         }
     }
     list.push_str("kind: List\nmetadata:\n  resourceVersion: \"\"\n");
-    let outcomes = eval(&rule("nrr-variant"), "-", &list);
+    let outcomes = eval(&rule(NRR), "-", &list);
     assert_eq!(outcomes.len(), 1500);
     assert_eq!(
         outcomes

@@ -14,7 +14,7 @@ use kube::ResourceExt;
 const BOOTSTRAP_RULE: &str =
     "examples/security-agent-readiness/nrr-variant/security-agent-readiness-rule.yaml";
 const CONTINUOUS_RULE: &str =
-    "examples/security-agent-readiness/npd-variant/security-agent-readiness-rule-npd.yaml";
+    "examples/security-agent-readiness/npd-variant/security-agent-readiness-rule-npd-plain.yaml";
 const NODE: &str = "worker-1";
 
 /// The security agent guide, live on a real API server.
