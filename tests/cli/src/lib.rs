@@ -5,4 +5,5 @@
 //! [`cases::Executor`] of its own.
 
 pub mod cases;
+pub mod document;
 pub mod program;

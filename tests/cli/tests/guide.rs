@@ -69,10 +69,7 @@ const OPTION_B: [&str; 3] = [
 
 #[test]
 fn option_a_holds_until_the_agent_is_ready_and_completes() {
-    assert_eq!(
-        eval(&rule(NRR), &fixture("guide/nodes.yaml"), ""),
-        OPTION_A
-    );
+    assert_eq!(eval(&rule(NRR), &fixture("guide/nodes.yaml"), ""), OPTION_A);
 }
 
 #[test]

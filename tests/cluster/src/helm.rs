@@ -1,6 +1,7 @@
 //! Helm, against a control plane on which nothing runs: the Jobs of its hooks and the Deployment's pod are
 //! started here, with their own arguments and the tokens of their own ServiceAccounts.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -19,8 +20,9 @@ use crate::{Cluster, Host, host_program, wait};
 /// Helm with a home of its own.
 pub struct Helm {
     program: PathBuf,
-    home: TempDir,
-    kubeconfig: PathBuf,
+    _home: TempDir,
+    /// Those of the cluster's kubectl: discovery is remembered by server and port, and a port is used again.
+    variables: Vec<(OsString, OsString)>,
 }
 
 impl Helm {
@@ -29,11 +31,30 @@ impl Helm {
     /// # Errors
     /// Helm cannot be built.
     pub fn new(cluster: &Cluster) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        let kubectl = cluster.plane.kubectl_command();
+        let mut variables: Vec<_> = kubectl
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            variables.push((variable.into(), home.path().into()));
+        }
         Ok(Self {
             program: control_plane::helm(&mut |_| {})?,
-            home: tempfile::tempdir()?,
-            kubeconfig: cluster.kubeconfig(),
+            _home: home,
+            variables,
         })
+    }
+
+    /// Where the program is.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// What helm and kubectl find in their environment.
+    pub fn variables(&self) -> &[(OsString, OsString)] {
+        &self.variables
     }
 
     /// The chart of this repository.
@@ -43,10 +64,7 @@ impl Helm {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.env("KUBECONFIG", &self.kubeconfig);
-        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
-            command.env(variable, self.home.path());
-        }
+        command.envs(self.variables.iter().cloned());
         command
     }
 
@@ -78,7 +96,6 @@ impl Helm {
         line: &str,
         folder: &Path,
     ) -> anyhow::Result<String> {
-        let mut command = self.command();
         let kubectl = cluster.plane.kubectl_command();
         let programs = [
             self.program.as_path(),
@@ -90,16 +107,10 @@ impl Helm {
         let all = folders
             .map(Path::to_owned)
             .chain(std::env::split_paths(&path));
-        let variables: Vec<_> = command
-            .get_envs()
-            .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)))
-            .collect();
-        command = Command::new("sh");
+        let mut command = Command::new("sh");
         command.args(["-ec", line]).current_dir(folder);
+        command.envs(self.variables.iter().cloned());
         command.env("PATH", std::env::join_paths(all)?);
-        for (name, value) in variables {
-            command.env(name, value.unwrap_or_default());
-        }
         with_jobs(cluster, command, line).await
     }
 }

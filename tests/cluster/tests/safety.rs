@@ -424,12 +424,8 @@ async fn the_documented_commands_work() {
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster.until_held("worker-1").await;
-    let text = include_str!("../../../docs/operating.md");
-    let blocks = text
-        .split("```sh\n")
-        .skip(1)
-        .filter_map(|block| block.split("```").next());
-    let commands: Vec<&str> = blocks.flat_map(str::lines).collect();
+    let blocks = cli_tests::document::shell_blocks("docs/operating.md").unwrap();
+    let commands: Vec<&str> = blocks.iter().flat_map(|block| block.lines()).collect();
     assert!(commands.len() > 10, "{commands:?}");
     for command in commands {
         let folder = cluster_tests::host_program().unwrap().parent().unwrap();

@@ -55,6 +55,16 @@ const KUBECONFORM: Program = Program {
     package: "github.com/yannh/kubeconform/cmd/kubeconform",
 };
 
+/// Ours: only a test of the configurations of kind wants it.
+const KIND_CONFIG: Program = Program {
+    name: "kind-config",
+    module: Module {
+        folder: "kind-config",
+        path: "sigs.k8s.io/kind",
+    },
+    package: ".",
+};
+
 /// What is built, quickest first. kube-scheduler and kube-controller-manager need one more entry
 /// each: their packages are in the `tool` list of `kubernetes/go.mod` already.
 const PROGRAMS: [Program; 3] = [
@@ -150,6 +160,15 @@ pub fn helm(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
 /// As [`promtool`].
 pub fn kubeconform(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     tool(&KUBECONFORM, progress)
+}
+
+/// Finds the program that decodes configurations of kind, and builds it if it is missing.
+///
+/// # Errors
+///
+/// As [`promtool`].
+pub fn kind_config(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&KIND_CONFIG, progress)
 }
 
 /// A program that only some tests want, in a cache folder of its own.

@@ -11,11 +11,7 @@ use crate::values;
 #[tokio::test]
 async fn compat_046_what_the_page_about_installation_says_can_be_typed() {
     let workspace = cli_tests::program::workspace();
-    let page = std::fs::read_to_string(workspace.join("docs/installation.md")).unwrap();
-    let blocks = page.split("```sh\n").skip(1);
-    let mut lines: Vec<&str> = blocks
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
+    let mut lines = cli_tests::document::shell_blocks("docs/installation.md").unwrap();
     assert_eq!(lines.len(), 4, "{lines:?}");
     // The page tells of the dry run after that which it is about.
     lines.swap(2, 3);
@@ -32,7 +28,7 @@ async fn compat_046_what_the_page_about_installation_says_can_be_typed() {
     );
     cluster.apply(&mine).unwrap();
     let mut said = Vec::new();
-    for line in lines {
+    for line in &lines {
         said.push(helm.shell(&cluster, line, folder.path()).await.unwrap());
     }
     assert!(

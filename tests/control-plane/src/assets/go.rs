@@ -88,7 +88,13 @@ impl Go {
         let mut parts = vec![self.version.clone()];
         for module in modules {
             parts.push(go_mod(&self.modules, *module)?);
-            parts.push(read(&self.modules.join(module.folder).join("go.sum"))?);
+            let folder = self.modules.join(module.folder);
+            parts.push(read(&folder.join("go.sum"))?);
+            // A program of our own.
+            let source = folder.join("main.go");
+            if source.exists() {
+                parts.push(read(&source)?);
+            }
             parts.extend(flags(&module_version(&self.modules, *module)?));
         }
         Ok(key::key(parts.iter().map(String::as_bytes)))

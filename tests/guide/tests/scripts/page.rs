@@ -1,0 +1,117 @@
+//! Every command of the folder's README, in its order.
+
+use std::os::unix::fs::symlink;
+
+use cli_tests::document::shell_blocks;
+use cluster_tests::{wait, worker};
+use serde_json::Value;
+
+use crate::site::Site;
+use crate::{EXAMPLE, chart};
+
+/// Not run: it needs a container engine. The file that it names is decoded in `files.rs`.
+const NOT_RUN: &str =
+    "kind create cluster --config examples/security-agent-readiness/kind-cluster-config.yaml";
+
+#[tokio::test]
+async fn every_command_of_the_page_can_be_typed() {
+    let site = Site::start().await;
+    let cluster = &site.cluster;
+    for (name, tainted) in [("kind-worker", true), ("by-hand", false)] {
+        let mut node = worker(name, tainted);
+        // The page puts the label on.
+        node.labels.retain(|_| name != "kind-worker");
+        cluster.create_node(&node).await.unwrap();
+    }
+    cluster
+        .set_condition("kind-worker", "falco.org/FalcoReady", "False")
+        .await
+        .unwrap();
+    let host = cluster.start_host().await.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let root = cli_tests::program::workspace();
+    symlink(root.join("examples"), folder.path().join("examples")).unwrap();
+    let packed = [
+        "package",
+        &chart(),
+        "--version=7.0.0",
+        "--destination",
+        folder.path().to_str().unwrap(),
+    ];
+    site.helm.ask(&packed).unwrap();
+    let named = |name: &str| folder.path().join(name);
+    std::fs::rename(named("falco-stand-in-7.0.0.tgz"), named("falco-7.0.0.tgz")).unwrap();
+    std::fs::write(named("falco-values.yaml"), "tolerations: []\n").unwrap();
+
+    let blocks = shell_blocks(&format!("{EXAMPLE}/README.md")).unwrap();
+    let lines: Vec<&str> = blocks.iter().flat_map(|block| block.lines()).collect();
+    let mut not_run = Vec::new();
+    let mut json = Vec::new();
+    for line in &lines {
+        if line.starts_with("kind ") {
+            not_run.push(*line);
+            continue;
+        }
+        let node = if line.starts_with("kubectl taint") {
+            "by-hand"
+        } else {
+            "kind-worker"
+        };
+        let typed = line.replace("<node-name>", node);
+        // Falco's own chart is on the internet.
+        let typed = format!("export FALCO_CHART='{}'; {typed}", chart());
+        let said = site.helm.shell(cluster, &typed, folder.path()).await;
+        let said = said.unwrap_or_else(|error| panic!("{line}: {error:#}"));
+        if line.contains("custom-columns") {
+            for node in ["kind-worker", "by-hand"] {
+                let row = said.lines().find(|row| row.starts_with(node)).unwrap();
+                assert!(
+                    row.contains("key:readiness.k8s.io/security-agent-ready value:pending"),
+                    "{said}"
+                );
+            }
+            cluster
+                .set_condition("kind-worker", "falco.org/FalcoNotReady", "False")
+                .await
+                .unwrap();
+        } else if line.starts_with("host eval") {
+            assert!(
+                said.contains("ConditionsNotMet: falco.org/FalcoReady is False, required True"),
+                "{said}"
+            );
+        } else if line.contains("dryRunResults") {
+            let filled = wait::until("the dry run tells", || async {
+                let said = site.helm.shell(cluster, &typed, folder.path()).await?;
+                Ok(if said.contains("riskyOperations") {
+                    Ok(said)
+                } else {
+                    Err(said)
+                })
+            });
+            json.push(filled.await.unwrap());
+        } else if line.ends_with("| jq .") {
+            json.push(said);
+        } else if line.ends_with("security-agent-readiness-rule-npd.yaml") {
+            // Both options are on this page, and a cluster has one of them.
+            cluster
+                .delete_rule("security-agent-readiness-rule")
+                .await
+                .unwrap();
+        }
+    }
+    assert_eq!(not_run, [NOT_RUN]);
+    assert_eq!(lines.len(), 18, "{lines:#?}");
+    let [ready, problem, dry] = json.try_into().unwrap();
+    let read = |text: &String| -> Value { serde_json::from_str(text).unwrap() };
+    for (text, name) in [
+        (&ready, "falco.org/FalcoReady"),
+        (&problem, "falco.org/FalcoNotReady"),
+    ] {
+        assert_eq!(read(text)["type"], name);
+        assert_eq!(read(text)["status"], "False");
+    }
+    assert_eq!(read(&dry)["affectedNodes"], 2);
+    assert_eq!(site.tolerations().as_array().unwrap().len(), 3);
+    host.terminate().await.unwrap();
+}

@@ -1,0 +1,139 @@
+//! add-falco-toleration.sh.
+
+use serde_json::{Value, json};
+
+use crate::site::Site;
+use crate::{SETUP, TOLERATION, chart, example};
+
+fn ours() -> Value {
+    json!({ "key": "readiness.k8s.io/security-agent-ready", "operator": "Exists", "effect": "NoSchedule" })
+}
+
+/// Puts Falco there as its chart makes it with these tolerations.
+fn install(site: &Site, tolerations: &Value) {
+    let set = format!("tolerations={tolerations}");
+    let arguments = [
+        "upgrade",
+        "--install",
+        "falco",
+        &chart(),
+        "--namespace=falco",
+        "--create-namespace",
+        "--set-json",
+        &set,
+    ];
+    site.helm.ask(&arguments).unwrap();
+    assert_eq!(
+        &site.tolerations(),
+        if tolerations == &json!([]) {
+            &Value::Null
+        } else {
+            tolerations
+        }
+    );
+}
+
+#[tokio::test]
+async fn it_is_added_once_and_others_stay() {
+    let site = Site::start().await;
+    let foreign = json!({ "key": "dedicated", "operator": "Equal", "value": "falco", "effect": "NoSchedule" });
+    // Other key, other effect, and a value that the taint might not have.
+    let near = json!({ "key": "readiness.k8s.io/security-agent-ready", "operator": "Exists", "effect": "NoExecute" });
+    let equal = json!({ "key": "readiness.k8s.io/security-agent-ready", "operator": "Equal", "value": "pending", "effect": "NoSchedule" });
+    for there in [json!([]), json!([foreign]), json!([foreign, near, equal])] {
+        install(&site, &there);
+        let done = site.run(TOLERATION, &[]);
+        assert_eq!(
+            (done.status, done.stderr.as_str()),
+            (Some(0), ""),
+            "{done:?}"
+        );
+        assert_eq!(done.stdout, "daemonset.apps/falco patched\n");
+        let mut expected = there.as_array().unwrap().clone();
+        expected.push(ours());
+        assert_eq!(site.tolerations(), json!(expected));
+
+        let state = site.state();
+        let again = site.run(TOLERATION, &[]);
+        assert_eq!(
+            (again.status, again.stderr.as_str()),
+            (Some(0), ""),
+            "{again:?}"
+        );
+        assert!(again.stdout.contains("tolerates"), "{}", again.stdout);
+        assert_eq!(site.state(), state);
+        site.helm
+            .ask(&["uninstall", "falco", "--namespace=falco"])
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_tolerates_it_already_is_enough() {
+    let site = Site::start().await;
+    for there in [
+        json!([{ "operator": "Exists" }]),
+        json!([{ "operator": "Exists", "effect": "NoSchedule" }]),
+        json!([{ "key": "readiness.k8s.io/security-agent-ready", "operator": "Exists" }]),
+    ] {
+        install(&site, &there);
+        let state = site.state();
+        let done = site.run(TOLERATION, &[]);
+        assert_eq!(
+            (done.status, done.stderr.as_str()),
+            (Some(0), ""),
+            "{done:?}"
+        );
+        assert_eq!(site.state(), state);
+        site.helm
+            .ask(&["uninstall", "falco", "--namespace=falco"])
+            .unwrap();
+    }
+}
+
+/// Sets up one option and applies the rule of the other; what is said about it.
+async fn warning(option: &str, rule: &str) -> (Site, String) {
+    let site = Site::start().await;
+    set_up(&site, option);
+    // Rules with another condition are somebody else's business.
+    let other = cluster_tests::agent_rule("other", "continuous");
+    site.cluster.apply(&other).unwrap();
+    let file = example(rule).display().to_string();
+    let apply = ["apply", "-f", &file];
+    site.cluster.plane.kubectl_ok(&apply).unwrap();
+    let done = site.run(TOLERATION, &[]);
+    assert_eq!(done.status, Some(0), "{done:?}");
+    assert!(site.tolerations().as_array().unwrap().contains(&ours()));
+    (site, done.stderr)
+}
+
+fn set_up(site: &Site, option: &str) {
+    let done = site.run(SETUP, &[(option, "true"), ("FALCO_CHART", &chart())]);
+    assert_eq!(done.status, Some(0), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_rule_of_the_other_option_is_told() {
+    let rule = "npd-variant/security-agent-readiness-rule-npd.yaml";
+    let (site, said) = warning("USE_NRR", rule).await;
+    assert_eq!(
+        said,
+        "warning: rule security-agent-readiness-rule-npd waits for falco.org/FalcoNotReady, and nothing in \
+         namespace falco reports it. Delete the rule (kubectl delete nodereadinessrule \
+         security-agent-readiness-rule-npd) and apply the one that setup-falco.sh named.\n"
+    );
+    // With its reporter it is right.
+    set_up(&site, "USE_NPD");
+    let done = site.run(TOLERATION, &[]);
+    assert_eq!(
+        (done.status, done.stderr.as_str()),
+        (Some(0), ""),
+        "{done:?}"
+    );
+
+    let rule = "nrr-variant/security-agent-readiness-rule.yaml";
+    let (_, said) = warning("USE_NPD", rule).await;
+    let start =
+        "warning: rule security-agent-readiness-rule waits for falco.org/FalcoReady, and nothing";
+    assert!(said.starts_with(start), "{said}");
+}
