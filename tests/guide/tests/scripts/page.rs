@@ -1,12 +1,13 @@
 //! Every command of the folder's README, in its order.
 
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use cli_tests::document::shell_blocks;
 use cluster_tests::{wait, worker};
 use serde_json::Value;
 
-use crate::site::Site;
+use crate::site::{Site, on_path};
 use crate::{EXAMPLE, chart};
 
 /// Not run: it needs a container engine. The file that it names is decoded in `files.rs`.
@@ -44,6 +45,13 @@ async fn every_command_of_the_page_can_be_typed() {
     std::fs::rename(named("falco-stand-in-7.0.0.tgz"), named("falco-7.0.0.tgz")).unwrap();
     std::fs::write(named("falco-values.yaml"), "tolerations: []\n").unwrap();
 
+    if on_path("jq").is_none() {
+        eprintln!("jq is not on the PATH: `jq .` is played by cat");
+        let jq = named("jq");
+        std::fs::write(&jq, "#!/bin/sh\nexec cat\n").unwrap();
+        std::fs::set_permissions(&jq, Permissions::from_mode(0o755)).unwrap();
+    }
+
     let blocks = shell_blocks(&format!("{EXAMPLE}/README.md")).unwrap();
     let lines: Vec<&str> = blocks.iter().flat_map(|block| block.lines()).collect();
     let mut not_run = Vec::new();
@@ -60,7 +68,10 @@ async fn every_command_of_the_page_can_be_typed() {
         };
         let typed = line.replace("<node-name>", node);
         // Falco's own chart is on the internet.
-        let typed = format!("export FALCO_CHART='{}'; {typed}", chart());
+        let typed = format!(
+            "export FALCO_CHART='{}' PATH=\"$PATH:$PWD\"; {typed}",
+            chart()
+        );
         let said = site.helm.shell(cluster, &typed, folder.path()).await;
         let said = said.unwrap_or_else(|error| panic!("{line}: {error:#}"));
         if line.contains("custom-columns") {
@@ -101,7 +112,7 @@ async fn every_command_of_the_page_can_be_typed() {
         }
     }
     assert_eq!(not_run, [NOT_RUN]);
-    assert_eq!(lines.len(), 18, "{lines:#?}");
+    assert_eq!(lines.len(), 20, "{lines:#?}");
     let [ready, problem, dry] = json.try_into().unwrap();
     let read = |text: &String| -> Value { serde_json::from_str(text).unwrap() };
     for (text, name) in [

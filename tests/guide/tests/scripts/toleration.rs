@@ -137,3 +137,47 @@ async fn a_rule_of_the_other_option_is_told() {
         "warning: rule security-agent-readiness-rule waits for falco.org/FalcoReady, and nothing";
     assert!(said.starts_with(start), "{said}");
 }
+
+/// Helm owns the list of tolerations where the chart has one.
+#[tokio::test]
+async fn an_upgrade_of_falco_keeps_the_reporter_and_loses_the_toleration_unless_it_is_a_value() {
+    let site = Site::start().await;
+    set_up(&site, "USE_NRR");
+    assert_eq!(site.run(TOLERATION, &[]).status, Some(0));
+    let tolerated = site.falco()["spec"].clone();
+    let chart = chart();
+    let mut upgrade = vec![
+        "upgrade",
+        "falco",
+        &chart,
+        "--namespace=falco",
+        "--reuse-values",
+    ];
+    let error = site.helm.ask(&upgrade).unwrap_err().to_string();
+    assert!(error.contains("conflict with \"kubectl-patch\""), "{error}");
+    upgrade.push("--force-conflicts");
+    site.helm.ask(&upgrade).unwrap();
+    assert_eq!(site.tolerations().as_array().unwrap().len(), 2);
+    assert_eq!(site.run(TOLERATION, &[]).status, Some(0));
+    assert_eq!(site.falco()["spec"], tolerated);
+    site.helm
+        .ask(&["uninstall", "falco", "--namespace=falco"])
+        .unwrap();
+
+    let values = site.cluster.plane.folder().join("values.yaml");
+    std::fs::write(&values, json!({ "tolerations": [ours()] }).to_string()).unwrap();
+    let values = ("FALCO_VALUES", values.to_str().unwrap());
+    for option in ["USE_NRR", "USE_NPD"] {
+        let done = site.run(SETUP, &[(option, "true"), ("FALCO_CHART", &chart), values]);
+        assert_eq!(done.status, Some(0), "{done:?}");
+        assert_eq!(site.run(TOLERATION, &[]).status, Some(0));
+        assert_eq!(site.tolerations(), json!([ours()]));
+        let spec = site.falco()["spec"].clone();
+        upgrade.retain(|argument| *argument != "--force-conflicts");
+        site.helm.ask(&upgrade).unwrap();
+        assert_eq!(site.falco()["spec"], spec);
+        site.helm
+            .ask(&["uninstall", "falco", "--namespace=falco"])
+            .unwrap();
+    }
+}
