@@ -14,6 +14,7 @@ mod steps;
 mod test;
 mod walls;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -52,11 +53,14 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
-    /// Build the static programs of the image into target/image, and an OCI layout where buildah is there.
+    /// Build the static programs of the images into target/image, and OCI layouts where buildah is there.
     Image {
         /// amd64 or arm64.
         #[arg(long, default_value = "amd64")]
         architecture: String,
+        /// Take `host` and `node-readiness-reporter` from this folder, and build nothing.
+        #[arg(long)]
+        programs: Option<PathBuf>,
     },
     /// Measure.
     Bench {
@@ -73,7 +77,10 @@ fn main() -> ExitCode {
         Command::Codegen { check } => codegen::run(check),
         Command::Walls => walls::check(),
         Command::Compat { list } => compat::run(list),
-        Command::Image { architecture } => image::run(&architecture),
+        Command::Image {
+            architecture,
+            programs,
+        } => image::run(&architecture, programs.as_deref()),
         Command::Bench { what } => bench::run(&what),
     };
     match done {
