@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(dirname -- "${BASH_SOURCE[0]}")
 namespace=falco
 # The image in nrr-variant/security-agent-reporter-sidecar.yaml.
-default_image=node-readiness-host:0.1.0
+default_image=node-readiness-reporter:0.1.0
 
 usage() {
   cat <<EOF

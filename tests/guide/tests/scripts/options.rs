@@ -59,7 +59,7 @@ async fn option_a_puts_the_reporter_beside_falco_and_the_second_time_nothing_cha
     let names: Vec<_> = containers.iter().map(|c| &c["name"]).collect();
     assert_eq!(names, ["security-status-patcher", "falco"]);
     let reporter = &containers[0];
-    assert_eq!(reporter["image"], "node-readiness-host:0.1.0");
+    assert_eq!(reporter["image"], "node-readiness-reporter:0.1.0");
     assert_eq!(reporter["command"], json!(["/reporter"]));
     assert_eq!(
         reporter["env"],
