@@ -263,11 +263,11 @@ pub async fn stop_when_scaled_down(
     host.terminate().await
 }
 
-/// Compares manifests with the schemas of a running API server, strictly: a field that it does not know
-/// is an error.
+/// Compares manifests with the schemas of a running API server, and objects of cert-manager and of the
+/// Prometheus operator with their types, strictly: a field that they do not know is an error.
 ///
 /// # Errors
-/// What kubeconform says.
+/// What kubeconform or known-fields says.
 pub fn conforms(cluster: &Cluster, manifests: &Path) -> anyhow::Result<String> {
     let schemas = cluster.plane.folder().join("schemas");
     if !schemas.exists() {
@@ -285,16 +285,19 @@ pub fn conforms(cluster: &Cluster, manifests: &Path) -> anyhow::Result<String> {
         }
     }
     let location = schemas.join("{{.ResourceKind}}-{{.Group}}-{{.ResourceAPIVersion}}.json");
-    let output = Command::new(control_plane::kubeconform(&mut |_| {})?)
-        .args(["-strict", "-summary", "-schema-location"])
-        .arg(location)
-        // Their definitions are not in this cluster.
-        .args(["-skip", "Certificate,Issuer,ServiceMonitor"])
-        .arg(manifests)
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        bail!("{said}{}", String::from_utf8_lossy(&output.stderr));
+    let mut kubeconform = Command::new(control_plane::kubeconform(&mut |_| {})?);
+    kubeconform.args(["-strict", "-summary", "-schema-location"]);
+    // Their definitions are not in this cluster, and so their Go types are asked.
+    let skipped = "Certificate,Issuer,PodMonitor,ServiceMonitor";
+    kubeconform.arg(location).args(["-skip", skipped]);
+    let known_fields = Command::new(control_plane::known_fields(&mut |_| {})?);
+    let mut said = String::new();
+    for mut program in [known_fields, kubeconform] {
+        let output = program.arg(manifests).output()?;
+        said += &String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            bail!("{said}{}", String::from_utf8_lossy(&output.stderr));
+        }
     }
     Ok(said)
 }

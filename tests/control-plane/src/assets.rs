@@ -55,11 +55,11 @@ const KUBECONFORM: Program = Program {
     package: "github.com/yannh/kubeconform/cmd/kubeconform",
 };
 
-/// Ours: only a test of the configurations of kind wants it.
-const KIND_CONFIG: Program = Program {
-    name: "kind-config",
+/// Ours. Only tests of manifests want it.
+const KNOWN_FIELDS: Program = Program {
+    name: "known-fields",
     module: Module {
-        folder: "kind-config",
+        folder: "known-fields",
         path: "sigs.k8s.io/kind",
     },
     package: ".",
@@ -162,13 +162,14 @@ pub fn kubeconform(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     tool(&KUBECONFORM, progress)
 }
 
-/// Finds the program that decodes configurations of kind, and builds it if it is missing.
+/// Finds the program that decodes strictly what no API server of ours knows, such as configurations of
+/// kind, and builds it if it is missing.
 ///
 /// # Errors
 ///
 /// As [`promtool`].
-pub fn kind_config(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
-    tool(&KIND_CONFIG, progress)
+pub fn known_fields(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&KNOWN_FIELDS, progress)
 }
 
 /// A program that only some tests want, in a cache folder of its own.

@@ -12,6 +12,6 @@ mod assets;
 mod control_plane;
 mod process;
 
-pub use assets::{Assets, assets, helm, kind_config, kubeconform, promtool};
+pub use assets::{Assets, assets, helm, known_fields, kubeconform, promtool};
 pub use control_plane::{ControlPlane, CpuSeconds, Kept, Options, Pids, User};
 pub use process::{Lifetime, Process, command, cpu_seconds};

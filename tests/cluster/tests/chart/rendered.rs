@@ -5,6 +5,9 @@ use cluster_tests::helm::{Helm, conforms};
 
 use crate::{NAMESPACE, RELEASE, file, values};
 
+/// As in a cluster with the Prometheus operator.
+const MONITORING: &str = "--api-versions=monitoring.coreos.com/v1";
+
 #[tokio::test]
 async fn compat_046_every_kind_of_values_renders_what_the_api_server_knows() {
     let cluster = Cluster::start().await.unwrap();
@@ -23,12 +26,21 @@ async fn compat_046_every_kind_of_values_renders_what_the_api_server_knows() {
             NAMESPACE,
             "--values",
             &path,
+            MONITORING,
         ];
         let rendered = helm.ask(&arguments).unwrap();
         let manifests = cluster.plane.folder().join("rendered.yaml");
         std::fs::write(&manifests, &rendered).unwrap();
         let said = conforms(&cluster, &manifests).unwrap_or_else(|error| panic!("{path}: {error}"));
         assert!(said.contains("Invalid: 0, Errors: 0"), "{path}: {said}");
+        if path.ends_with("cert-manager.yaml") {
+            for kind in ["Issuer", "Certificate", "ServiceMonitor"] {
+                assert!(
+                    said.contains(&format!(": {kind} nrc-node-readiness-")),
+                    "{kind}: {said}"
+                );
+            }
+        }
         // A field that no API has is found.
         let wrong = rendered.replacen("priorityClassName:", "priorityClasName:", 1);
         assert_ne!(wrong, rendered);
@@ -66,6 +78,82 @@ async fn values_that_cannot_work_are_refused_with_the_reason() {
     let release = values("release");
     let rendered = ["template", RELEASE, &chart, "--values", &release];
     assert!(helm.ask(&rendered).is_ok());
+}
+
+/// One object of the chart with these values, after its comments.
+fn one(helm: &Helm, template: &str, set: &str, more: &[&str]) -> String {
+    let chart = Helm::chart().display().to_string();
+    let only = format!("--show-only=templates/{template}.yaml");
+    let namespace = format!("--namespace={NAMESPACE}");
+    let arguments = ["template", RELEASE, &chart, &namespace, &only, "--set", set];
+    let rendered = helm.ask(&[&arguments, more].concat()).unwrap();
+    rendered.split_once("\nspec:\n").unwrap().1.to_owned()
+}
+
+#[tokio::test]
+async fn the_network_policy_opens_what_is_served_and_never_everything() {
+    let cluster = Cluster::start().await.unwrap();
+    let helm = Helm::new(&cluster).unwrap();
+    let ingress = |set: &str| {
+        let set = format!("networkPolicy.enabled=true,{set}");
+        let spec = one(&helm, "networkpolicy", &set, &[]);
+        let (_, rest) = spec.split_once("ingress:").unwrap();
+        let (ingress, _) = rest.split_once("egress:").unwrap();
+        ingress.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(ingress(""), "- ports: - port: 8081 protocol: TCP");
+    assert_eq!(
+        ingress("webhook.enabled=true,metrics.enabled=true"),
+        "- ports: - port: 8081 protocol: TCP - port: 9443 protocol: TCP - port: 8443 protocol: TCP"
+    );
+    assert_eq!(ingress("healthProbeBindAddress=0"), "[]");
+    assert_eq!(
+        ingress("healthProbeBindAddress=0,networkPolicy.ingress[0].ports[0].port=9"),
+        "- ports: - port: 9"
+    );
+}
+
+#[tokio::test]
+async fn compat_046_a_service_monitor_is_there_where_its_api_is_and_trusts_the_certificate() {
+    let cluster = Cluster::start().await.unwrap();
+    let helm = Helm::new(&cluster).unwrap();
+    let chart = Helm::chart().display().to_string();
+    let set = "--set=metrics.enabled=true,metrics.serviceMonitor.enabled=true,crds.upgrade=false";
+    // Without the API a release is installed all the same.
+    let install = [
+        "install",
+        RELEASE,
+        &chart,
+        "--namespace",
+        NAMESPACE,
+        "--create-namespace",
+        set,
+    ];
+    let said = helm.run(&cluster, &install).await.unwrap();
+    assert!(said.contains("\nThere is no ServiceMonitor: "), "{said}");
+    let manifest = helm
+        .ask(&["get", "manifest", RELEASE, "--namespace", NAMESPACE])
+        .unwrap();
+    assert!(!manifest.contains("ServiceMonitor"), "{manifest}");
+
+    let monitor = |set: &str| {
+        let set = format!("metrics.enabled=true,metrics.serviceMonitor.enabled=true,{set}");
+        let spec = one(&helm, "servicemonitor", &set, &[MONITORING]);
+        spec.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert!(monitor("").contains("- port: http interval: 30s scrapeTimeout: 10s"));
+    let secure = "metrics.secure=true,certManager.enabled=true";
+    let trusted = "scheme: https bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token tlsConfig: ca: \
+                   secret: key: ca.crt name: metrics-server-cert serverName: \
+                   nrc-node-readiness-controller-metrics-service.nrr-system.svc";
+    assert!(monitor(secure).ends_with(trusted), "{}", monitor(secure));
+    let own = format!("{secure},metrics.serviceMonitor.tlsConfig.insecureSkipVerify=true");
+    assert!(
+        monitor(&own).ends_with("tlsConfig: insecureSkipVerify: true"),
+        "{}",
+        monitor(&own)
+    );
+    assert!(!monitor("metrics.secure=true").contains("tlsConfig"));
 }
 
 #[test]

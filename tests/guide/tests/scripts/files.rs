@@ -18,8 +18,9 @@ const PATCHES: [&str; 2] = [
     "npd-variant/falco-host-network-patch.yaml",
     "nrr-variant/security-agent-reporter-sidecar.yaml",
 ];
-/// Not for the API server.
-const OTHERS: [&str; 2] = ["kind-cluster-config.yaml", "nodes.yaml"];
+/// Not for this API server.
+const OTHERS: [&str; 3] = ["kind-cluster-config.yaml", "nodes.yaml", MONITOR];
+const MONITOR: &str = "nrr-variant/security-agent-reporter-podmonitor.yaml";
 
 /// Every YAML file of the folder, by its path in there.
 fn yaml_files() -> Vec<String> {
@@ -70,6 +71,11 @@ async fn the_api_server_takes_every_manifest_strictly() {
         count += 1;
     }
     assert_eq!(count, 8);
+    let said = conforms(&cluster, &example(MONITOR)).unwrap();
+    assert!(
+        said.contains(": PodMonitor security-agent-reporter\n"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -109,7 +115,7 @@ async fn the_patches_have_no_field_that_a_daemonset_does_not_have() {
 
 #[test]
 fn kind_and_kubeadm_know_every_field_of_the_configuration() {
-    let program = control_plane::kind_config(&mut |_| {}).unwrap();
+    let program = control_plane::known_fields(&mut |_| {}).unwrap();
     let file = example("kind-cluster-config.yaml");
     let check = |path: &PathBuf| Command::new(&program).arg(path).output().unwrap();
     let output = check(&file);
@@ -117,7 +123,7 @@ fn kind_and_kubeadm_know_every_field_of_the_configuration() {
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
         format!(
-            "{}: control-plane, worker, taint readiness.k8s.io/security-agent-ready=pending:NoSchedule, ok\n",
+            "{}: Cluster control-plane worker readiness.k8s.io/security-agent-ready=pending:NoSchedule\n",
             file.display()
         )
     );
