@@ -1,7 +1,8 @@
 //! The bases and overlays, and the static pod.
 
 use cluster_tests::helm::{Helm, conforms, start_pod_of};
-use cluster_tests::{Cluster, agent_rule, wait, worker};
+use cluster_tests::{Cluster, Host, agent_rule, wait, worker};
+use control_plane::{Options, User};
 use serde_json::Value;
 
 use crate::{NAMESPACE, RELEASE};
@@ -14,7 +15,7 @@ fn get(cluster: &Cluster, object: &str, pointer: &str) -> Value {
 }
 
 #[tokio::test]
-async fn compat_046_kustomize_and_the_static_pod_are_accepted_and_say_what_the_chart_says() {
+async fn compat_046_kustomize_is_accepted_and_says_what_the_chart_says() {
     let cluster = Cluster::start().await.unwrap();
     let folder = cli_tests::program::workspace().join("deploy");
     cluster.create_node(&worker("node-1", false)).await.unwrap();
@@ -39,17 +40,6 @@ async fn compat_046_kustomize_and_the_static_pod_are_accepted_and_say_what_the_c
             cluster.apply(&agent_rule("agent", "continuous")).unwrap();
         }
     }
-    let pod = folder.join("static-pod/node-readiness-host.yaml");
-    let pod = pod.display().to_string();
-    let create = [
-        "create",
-        "--dry-run=server",
-        "--validate=strict",
-        "--filename",
-        &pod,
-    ];
-    cluster.plane.kubectl_ok(&create).unwrap();
-
     let helm = Helm::new(&cluster).unwrap();
     let chart = Helm::chart().display().to_string();
     let install = ["install", RELEASE, &chart, "--namespace", NAMESPACE];
@@ -101,6 +91,63 @@ async fn compat_046_kustomize_and_the_static_pod_are_accepted_and_say_what_the_c
     })
     .await
     .unwrap();
+    let log = host.log().unwrap();
+    assert!(!log.contains("forbidden"), "{log}");
+    host.terminate().await.unwrap();
+}
+
+/// The kubeconfig is where the node has it; the rest is the pod's own.
+#[tokio::test]
+async fn compat_046_the_static_pod_works_with_its_own_rights() {
+    let assets = control_plane::assets(&mut |_| {}).unwrap();
+    let user = "node-readiness-host";
+    let options = Options {
+        users: vec![User::new(user)],
+        ..Options::default()
+    };
+    let cluster = Cluster::start_with(&assets, &options).await.unwrap();
+    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let file = |name: &str| {
+        let folder = cli_tests::program::workspace().join("deploy/static-pod");
+        folder.join(name).display().to_string()
+    };
+    let kubectl = |arguments: &[&str], name: &str| {
+        let last = format!("--filename={}", file(name));
+        let strict = ["--validate=strict", &last];
+        cluster
+            .plane
+            .kubectl_ok(&[arguments, &strict].concat())
+            .unwrap()
+    };
+    kubectl(&["apply"], "rbac.yaml");
+    let pod = kubectl(
+        &["create", "--dry-run=server", "--output=json"],
+        "node-readiness-host.yaml",
+    );
+    let pod: Value = serde_json::from_str(&pod).unwrap();
+    let container = &pod["spec"]["containers"][0];
+    assert_eq!(container["command"], serde_json::json!(["/manager"]));
+    let arguments = container["args"].as_array().unwrap().iter();
+    let arguments: Vec<&str> = arguments
+        .map(|argument| argument.as_str().unwrap())
+        .collect();
+    let mounted = "--kubeconfig=/etc/kubernetes/node-readiness-host.conf";
+    let (kubeconfig, others): (Vec<&str>, Vec<&str>) = arguments
+        .into_iter()
+        .partition(|argument| *argument == mounted);
+    assert_eq!(kubeconfig, [mounted]);
+    // Others on this machine use that port.
+    let health = "--health-probe-bind-address=127.0.0.1:0";
+    let kubeconfig = cluster.plane.kubeconfig_for(user).unwrap();
+    let arguments = [&others[..], &[health]].concat();
+    let host = Host::start(&kubeconfig, &cluster.new_log(), &arguments)
+        .await
+        .unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    cluster.until_held("node-1").await;
+    cluster.agent_reports("node-1", "True").await;
+    cluster.until_released("node-1").await;
+    cluster.until_event("node-1", "TaintRemoved").await.unwrap();
     let log = host.log().unwrap();
     assert!(!log.contains("forbidden"), "{log}");
     host.terminate().await.unwrap();
