@@ -107,3 +107,15 @@ async fn compat_049_the_sidecars_account_may_get_and_put_the_status_and_nothing_
     .to_string();
     assert!(error.contains("cannot get resource \"nodes\""), "{error}");
 }
+
+/// That Node Problem Detector needs no more is seen where it runs: the tests of the guide's Option B.
+#[tokio::test]
+async fn node_problem_detectors_account_may_patch_the_status_and_tell_and_nothing_else() {
+    let site = set_up("USE_NPD").await;
+    let nodes = ["nodes [] [] [get]", "nodes/status [] [] [patch]"];
+    until(&site, "npd-falco", "falco", &nodes).await;
+    let events = ["events [] [] [create patch]", nodes[0], nodes[1]];
+    until(&site, "npd-falco", "default", &events).await;
+    // Falco itself reports nothing here.
+    until(&site, "falco", "falco", &[]).await;
+}
