@@ -29,6 +29,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "engine",
         &["kube", "kube-core", "k8s-openapi", "tokio", "hyper"],
     ),
+    (
+        "serve",
+        &["kube", "kube-core", "k8s-openapi", "wasmtime", "serde_json"],
+    ),
     ("guest-sdk", &["wasmtime", "serde_json", "tokio"]),
     ("default-policy", &["wasmtime", "serde_json", "tokio"]),
     ("hostile-guest", &["wasmtime", "serde_json", "tokio"]),
@@ -60,6 +64,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("api", &["controller", "host", "cluster-tests"]),
     ("engine", &["controller", "host"]),
     ("controller", &["host"]),
+    ("serve", &["controller", "host"]),
     ("host", &[]),
     ("guest-sdk", &["default-policy", "hostile-guest", "engine"]),
     ("guest-builder", &["engine", "cli-tests"]),

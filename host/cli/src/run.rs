@@ -7,7 +7,7 @@ mod requests;
 mod safety;
 mod webhook;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -197,36 +197,9 @@ fn count(text: &str) -> Result<NonZeroUsize, String> {
         .map_err(|_| "give a whole number from 1".to_owned())
 }
 
-/// An address as Go writes it: `host:port`, `:port` for all addresses of the machine, `0` or
-/// nothing for none.
+/// An address as Go writes it.
 fn address(flag: &str, text: &str) -> Result<Option<SocketAddr>, BadInput> {
-    let wrong = |why: &str| {
-        BadInput::one(format!(
-            "{flag}={text}: {why}: give `:PORT`, `ADDRESS:PORT`, or `0` for none"
-        ))
-    };
-    if matches!(text, "" | "0") {
-        return Ok(None);
-    }
-    if let Some(port) = text.strip_prefix(':') {
-        let port: u16 = port.parse().map_err(|_| wrong("this is no port"))?;
-        return Ok(Some(SocketAddr::new(any_address(), port)));
-    }
-    let mut addresses = text
-        .to_socket_addrs()
-        .map_err(|error| wrong(&error.to_string()))?;
-    addresses
-        .next()
-        .map(Some)
-        .ok_or_else(|| wrong("this name has no address"))
-}
-
-/// As Go listens on `:port`: on IPv6 and IPv4 alike, where the machine has IPv6.
-fn any_address() -> IpAddr {
-    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
-        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
-        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
-    }
+    serve::address(text).map_err(|why| BadInput::one(format!("{flag}={text}: {why}")))
 }
 
 #[cfg(test)]

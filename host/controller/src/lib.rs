@@ -23,7 +23,6 @@ mod queue;
 mod rule;
 mod rules;
 mod run;
-mod serve;
 mod shared;
 mod status;
 mod webhook;

@@ -19,10 +19,10 @@ use planner::rule::Rule;
 use prometheus::{Error, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use tracing::warn;
 
+pub(crate) use self::serve::Bound;
+pub use self::serve::MetricsError;
 pub(crate) use queue::{QueueMetrics, QueueState};
 pub(crate) use requests::CountRequests;
-pub(crate) use serve::Bound;
-pub use serve::MetricsError;
 pub(crate) use write::Write;
 
 use queue::QueueVectors;

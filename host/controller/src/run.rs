@@ -23,10 +23,10 @@ use crate::limit::Limit;
 use crate::metrics::{self, Metrics, MetricsError};
 use crate::options::{LeaderElection, Options};
 use crate::rules::has_finalizer;
-use crate::serve::Server;
 use crate::shared::Shared;
 use crate::webhook::{self, WebhookError};
 use crate::{health, node, rule};
+use serve::Server;
 
 /// Everything is looked at again this often, whatever the watches say.
 const RESYNC: Duration = Duration::from_secs(10 * 60);

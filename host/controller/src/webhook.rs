@@ -27,8 +27,8 @@ use tracing::info;
 use crate::certificates::{CertificateError, Files, Served};
 use crate::client::timely;
 use crate::options::{Certificates, Webhook};
-use crate::serve::{self, Server};
 use managed::Managed;
+use serve::Server;
 
 /// Two rules, of which each is at most as large as etcd takes one.
 const LARGEST_REVIEW: usize = 4 << 20;

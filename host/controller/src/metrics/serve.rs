@@ -14,9 +14,9 @@ use tracing::{info, warn};
 
 use crate::certificates::{CertificateError, Files, Pair, Served};
 use crate::options::{Metrics, MetricsCertificate};
-use crate::serve::{self, Server};
 use crate::shared::Shared;
 use access::{Access, Reviews};
+use serve::Server;
 
 /// Every version of Prometheus reads it, and it is the only one in which the name of a gauge may end
 /// as the Go controller's does.

@@ -1,11 +1,11 @@
-//! A small HTTP server, with or without TLS, for everything that the host serves.
+//! A small HTTP server, with or without TLS, for everything that the host and the reporter serve.
 //!
 //! Nobody who connects can hold it up: every wait for a client has an end, and so has the number of
 //! connections. HTTP/1.1 only, which is what probes, Prometheus and API servers are content with.
 
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,14 +39,17 @@ const IDLE: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// A port that is bound, and not served yet: connections wait.
-pub(crate) struct Server {
+pub struct Server {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
 }
 
 impl Server {
     /// Binds the address.
-    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// What the system says: somebody else has it, most likely.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         Ok(Self {
             listener: TcpListener::bind(address).await?,
             tls: None,
@@ -54,19 +57,23 @@ impl Server {
     }
 
     /// Speaks TLS.
-    pub(crate) fn with_tls(mut self, config: ServerConfig) -> Self {
+    #[must_use]
+    pub fn with_tls(mut self, config: ServerConfig) -> Self {
         self.tls = Some(TlsAcceptor::from(Arc::new(config)));
         self
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Serves until `end` is true. Then nobody is accepted any more, and requests that are under way
     /// are answered, but not waited for long.
-    pub(crate) async fn serve<H, F, B>(self, handler: H, mut end: watch::Receiver<bool>)
+    pub async fn serve<H, F, B>(self, handler: H, mut end: watch::Receiver<bool>)
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
@@ -94,10 +101,7 @@ impl Server {
             let (tls, handler, end) = (tls.clone(), handler.clone(), end.clone());
             connections.spawn(async move {
                 if let Err(error) = connection(stream, tls, handler, end).await {
-                    debug!(
-                        error = crate::connect::chain(&*error),
-                        "a connection failed"
-                    );
+                    debug!(error = &*error, "a connection failed");
                 }
                 drop(place);
             });
@@ -162,7 +166,10 @@ where
 }
 
 /// TLS 1.3 and 1.2, with whatever certificate `resolver` has at the moment.
-pub(crate) fn tls(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
+///
+/// # Errors
+/// The TLS library refuses its own defaults: a defect.
+pub fn tls(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])?
@@ -176,12 +183,43 @@ pub(crate) fn tls(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig,
 ///
 /// # Errors
 /// The status of the answer.
-pub(crate) async fn read_body(body: Incoming, most: usize) -> Result<Bytes, StatusCode> {
+pub async fn read_body(body: Incoming, most: usize) -> Result<Bytes, StatusCode> {
     match timeout(PATIENCE, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
         Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}
+
+/// An address as Go writes it: `host:port`, `:port` for all addresses of the machine, `0` or
+/// nothing for none.
+///
+/// # Errors
+/// What is wrong, and what to give instead.
+pub fn address(text: &str) -> Result<Option<SocketAddr>, String> {
+    let wrong = |why: &str| format!("{why}: give `:PORT`, `ADDRESS:PORT`, or `0` for none");
+    if matches!(text, "" | "0") {
+        return Ok(None);
+    }
+    if let Some(port) = text.strip_prefix(':') {
+        let port: u16 = port.parse().map_err(|_| wrong("this is no port"))?;
+        return Ok(Some(SocketAddr::new(any_address(), port)));
+    }
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|error| wrong(&error.to_string()))?;
+    addresses
+        .next()
+        .map(Some)
+        .ok_or_else(|| wrong("this name has no address"))
+}
+
+/// As Go listens on `:port`: on IPv6 and IPv4 alike, where the machine has IPv6.
+fn any_address() -> IpAddr {
+    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
 

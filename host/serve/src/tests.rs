@@ -1,16 +1,29 @@
+use std::sync::Mutex;
+
 use http_body_util::Full;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::SupportedProtocolVersion;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ClientHello;
+use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::certificates::{Pair, Served};
+
+/// What is served at the moment.
+#[derive(Debug, Default)]
+struct Served(Mutex<Option<Arc<CertifiedKey>>>);
+
+impl ResolvesServerCert for Served {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 /// What is under way in the handler of these tests.
 #[derive(Default)]
@@ -136,8 +149,10 @@ async fn tls_1_2_and_1_3_and_no_handshake_without_a_certificate() {
             .await
     };
     assert!(connect(&TLS13).await.is_err());
-    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    served.set(&Pair::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap());
+    let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
+    let provider = rustls::crypto::ring::default_provider();
+    let pair = CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider).unwrap();
+    *served.0.lock().unwrap() = Some(Arc::new(pair));
     for version in [&TLS12, &TLS13] {
         let answer = answer(connect(version).await.unwrap(), &post("/", 4, "four")).await;
         assert!(answer.ends_with("\r\n\r\nfour"), "{answer}");
