@@ -8,8 +8,15 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Path of a binary to test instead of the one that is built here.
-const VARIABLE: &str = "HOST_BINARY";
+/// A program of the workspace, and the variable with the path of a binary to test in its place.
+struct Program {
+    name: &'static str,
+    variable: &'static str,
+    built: OnceLock<Result<PathBuf, String>>,
+}
+
+static HOST: Program = Program::new("host", "HOST_BINARY");
+static REPORTER: Program = Program::new("node-readiness-reporter", "REPORTER_BINARY");
 
 /// What a run of the program left behind.
 #[derive(Debug)]
@@ -91,64 +98,84 @@ pub fn command() -> Result<Command> {
 
 /// Path of the program. It is built once in a test process, as the test itself was built.
 pub fn binary() -> Result<&'static Path> {
-    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match BINARY.get_or_init(|| find().map_err(|error| format!("{error:#}"))) {
-        Ok(path) => Ok(path),
-        Err(error) => bail!("{error}"),
-    }
+    HOST.path()
 }
 
-fn find() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os(VARIABLE) {
-        let path = PathBuf::from(path);
-        ensure!(
-            path.is_file(),
-            "{VARIABLE} names {}, which is no file",
-            path.display()
-        );
-        // A test may run it in another folder.
-        return Ok(path.canonicalize()?);
-    }
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args([
-            "build",
-            "--quiet",
-            // Not `--package`: with the features of the whole workspace nothing is compiled twice.
-            "--workspace",
-            "--bin",
-            "host",
-            "--message-format=json-render-diagnostics",
-        ])
-        .arg("--manifest-path")
-        .arg(workspace().join("Cargo.toml"));
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    // What cargo says of the package of this test. Build scripts watch it: with another package's they
-    // would run again, and what depends on them would be compiled again.
-    for (name, _) in std::env::vars_os() {
-        let of_package = [
-            "CARGO_MANIFEST_",
-            "CARGO_PKG_",
-            "CARGO_CRATE_",
-            "CARGO_BIN_",
-        ];
-        let text = name.to_string_lossy();
-        if of_package.iter().any(|prefix| text.starts_with(prefix)) {
-            cargo.env_remove(name);
+/// Path of the reporter, built as [`binary`] is.
+pub fn reporter() -> Result<&'static Path> {
+    REPORTER.path()
+}
+
+impl Program {
+    const fn new(name: &'static str, variable: &'static str) -> Self {
+        Self {
+            name,
+            variable,
+            built: OnceLock::new(),
         }
     }
-    let output = cargo
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cargo cannot be started")?;
-    ensure!(output.status.success(), "cargo could not build the program");
-    let messages = String::from_utf8(output.stdout)?;
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "host")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo built the program and did not say where")
+
+    fn path(&'static self) -> Result<&'static Path> {
+        let build = || self.find().map_err(|error| format!("{error:#}"));
+        match self.built.get_or_init(build) {
+            Ok(path) => Ok(path),
+            Err(error) => bail!("{error}"),
+        }
+    }
+
+    fn find(&self) -> Result<PathBuf> {
+        let Self { name, variable, .. } = self;
+        if let Some(path) = std::env::var_os(variable) {
+            let path = PathBuf::from(path);
+            ensure!(
+                path.is_file(),
+                "{variable} names {}, which is no file",
+                path.display()
+            );
+            // A test may run it in another folder.
+            return Ok(path.canonicalize()?);
+        }
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo
+            .args([
+                "build",
+                "--quiet",
+                // Not `--package`: with the features of the whole workspace nothing is compiled twice.
+                "--workspace",
+                "--bin",
+                name,
+                "--message-format=json-render-diagnostics",
+            ])
+            .arg("--manifest-path")
+            .arg(workspace().join("Cargo.toml"));
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        // What cargo says of the package of this test. Build scripts watch it: with another package's they
+        // would run again, and what depends on them would be compiled again.
+        for (variable, _) in std::env::vars_os() {
+            let of_package = [
+                "CARGO_MANIFEST_",
+                "CARGO_PKG_",
+                "CARGO_CRATE_",
+                "CARGO_BIN_",
+            ];
+            let text = variable.to_string_lossy();
+            if of_package.iter().any(|prefix| text.starts_with(prefix)) {
+                cargo.env_remove(variable);
+            }
+        }
+        let output = cargo
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cargo cannot be started")?;
+        ensure!(output.status.success(), "cargo could not build the program");
+        let messages = String::from_utf8(output.stdout)?;
+        messages
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .filter(|message| message["target"]["name"] == *name)
+            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+            .context("cargo built the program and did not say where")
+    }
 }

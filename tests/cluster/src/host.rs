@@ -68,18 +68,7 @@ impl Host {
     /// # Errors
     /// It ended, or the line did not come within a minute.
     pub async fn until_logged(&mut self, text: &str) -> anyhow::Result<()> {
-        let (process, log) = (&mut self.process, &self.log);
-        wait::until_true(&format!("the host logs {text:?}"), || {
-            let ended = process.exit_status();
-            let tail = process.log_tail();
-            async move {
-                if let Some(status) = ended? {
-                    bail!("host run ended ({status}):\n{tail}");
-                }
-                Ok(std::fs::read_to_string(log)?.contains(text))
-            }
-        })
-        .await
+        until_logged("host run", &mut self.process, &self.log, text).await
     }
 
     /// Waits until it ends by itself; its exit status and the end of its log.
@@ -138,11 +127,7 @@ impl Host {
     /// # Errors
     /// It is gone already.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let pid = i32::try_from(self.pid())
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("host run has no process id")?;
-        Ok(kill_process(pid, signal)?)
+        send(&self.process, signal)
     }
 
     /// Waits until it has ended, however long it takes.
@@ -159,13 +144,49 @@ impl Host {
     }
 
     async fn ended(&mut self) -> anyhow::Result<std::process::ExitStatus> {
-        let process = &mut self.process;
-        wait::until("host run ends", || {
-            let status = process.exit_status();
-            async move { Ok(status?.ok_or_else(|| "it runs".to_owned())) }
-        })
-        .await
+        ended("host run", &mut self.process).await
     }
+}
+
+/// Waits for a line in the log of a process.
+pub(crate) async fn until_logged(
+    name: &str,
+    process: &mut Process,
+    log: &Path,
+    text: &str,
+) -> anyhow::Result<()> {
+    wait::until_true(&format!("{name} logs {text:?}"), || {
+        let ended = process.exit_status();
+        let tail = process.log_tail();
+        async move {
+            if let Some(status) = ended? {
+                bail!("{name} ended ({status}):\n{tail}");
+            }
+            Ok(std::fs::read_to_string(log)?.contains(text))
+        }
+    })
+    .await
+}
+
+/// Sends a process a signal.
+pub(crate) fn send(process: &Process, signal: Signal) -> anyhow::Result<()> {
+    let pid = i32::try_from(process.pid())
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("there is no process id")?;
+    Ok(kill_process(pid, signal)?)
+}
+
+/// Waits until a process ends.
+pub(crate) async fn ended(
+    name: &str,
+    process: &mut Process,
+) -> anyhow::Result<std::process::ExitStatus> {
+    wait::until(&format!("{name} ends"), || {
+        let status = process.exit_status();
+        async move { Ok(status?.ok_or_else(|| "it runs".to_owned())) }
+    })
+    .await
 }
 
 /// The `host` binary, built if it is older than its sources.
