@@ -116,6 +116,8 @@ pub struct Api {
     /// Kept open: a handshake costs the server more than the request, and there are many nodes.
     connection: Option<Connection>,
     token: String,
+    /// Is the node read as `nodes/status`?
+    reads_status: bool,
 }
 
 impl Api {
@@ -130,6 +132,7 @@ impl Api {
             impersonate: HeaderValue::try_from(user).ok().filter(|_| impersonate),
             connection: None,
             token: String::new(),
+            reads_status: false,
         }
     }
 
@@ -138,8 +141,24 @@ impl Api {
     /// # Errors
     /// Why not.
     pub async fn get(&mut self, cached: bool) -> Result<Vec<u8>, ApiError> {
+        let read = self.read_at(self.reads_status, cached).await;
+        if read
+            .as_ref()
+            .is_err_and(|error| error.status() == Some(403))
+        {
+            // The node and its status are the same object, and some roles grant only the other one.
+            if let Ok(node) = self.read_at(!self.reads_status, cached).await {
+                self.reads_status = !self.reads_status;
+                return Ok(node);
+            }
+        }
+        read
+    }
+
+    async fn read_at(&mut self, status: bool, cached: bool) -> Result<Vec<u8>, ApiError> {
+        let place = if status { "/status" } else { "" };
         let query = if cached { "?resourceVersion=0" } else { "" };
-        let path = format!("/api/v1/nodes/{}{query}", self.node);
+        let path = format!("/api/v1/nodes/{}{place}{query}", self.node);
         self.request(Method::GET, &path, Bytes::new()).await
     }
 

@@ -168,3 +168,62 @@ fn print(text: &str) -> ExitCode {
         Err(_) => ExitCode::FAILURE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn compat_047_flags_are_those_of_klog_in_the_syntax_of_go() {
+        let run = |verbosity, headers| Ok(Command::Run { verbosity, headers });
+        for (line, expected) in [
+            ("", run(0, true)),
+            ("-v=2", run(2, true)),
+            ("--v 4 -logtostderr", run(4, true)),
+            ("-v=-1", run(0, true)),
+            ("-v=1000", run(255, true)),
+            ("-vmodule=a=1,b=2 --vmodule a=1 -v=1", run(1, true)),
+            (
+                "--stderrthreshold 2 --log_file=x --log-file-max-size=1",
+                run(0, true),
+            ),
+            ("-alsologtostderr=false --add_dir_header=T", run(0, true)),
+            ("--skip_headers --skip-log-headers", run(0, false)),
+            ("--skip_headers=false -one_output", run(0, true)),
+            ("-v=2 word -v=4 --unknown", run(2, true)),
+            ("-v=2 -- --unknown", run(2, true)),
+            ("-h", Ok(Command::Help)),
+            ("-v=2 --help", Ok(Command::Help)),
+            ("--version", Ok(Command::Version)),
+        ] {
+            assert_eq!(read(line), expected, "{line}");
+        }
+        for (line, expected) in [
+            ("-v", "-v needs a value"),
+            ("-v=x", "-v=x: x is no whole number"),
+            ("--vmodule", "--vmodule needs a value"),
+            (
+                "--logtostderr=maybe",
+                "--logtostderr=maybe: it is neither true nor false",
+            ),
+            ("--endpoint=x", "--endpoint=x: there is no such flag"),
+        ] {
+            assert_eq!(read(line), Err(expected.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_explains_every_variable_in_lines_that_fit() {
+        let help = help();
+        for variable in &VARIABLES {
+            assert!(help.contains(variable.name), "{}", variable.name);
+        }
+        for line in help.lines() {
+            assert!(line.len() <= 110, "{line}");
+        }
+    }
+}

@@ -244,3 +244,6 @@ fn is_name_of_node(name: &str) -> bool {
                 && label.bytes().last().is_some_and(allowed)
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,7 @@ fn bare(host: &str) -> &str {
 }
 
 /// An error with its causes, each once, without the numbers of the system.
-fn plain(error: &(dyn Error + 'static)) -> String {
+pub fn plain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(error) = next {

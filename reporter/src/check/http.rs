@@ -32,7 +32,7 @@ pub(super) async fn ask(endpoint: &str, url: &Uri, trust: &mut Trust) -> Outcome
         Ok(answer) => answer,
         Err(Failure::Connection(why)) => return Outcome::unreachable(endpoint, &why),
         Err(Failure::Request(why)) => {
-            let message = format!("Failed to create a request for endpoint {endpoint}: {why}");
+            let message = format!("Failed to create request for endpoint {endpoint}: {why}");
             return Outcome::failed("RequestCreationError", message);
         }
     };
@@ -121,11 +121,7 @@ fn is_followed(from: &Uri, to: &Uri) -> bool {
 /// A reference as RFC 3986 resolves it, without `.` and `..`, which servers resolve as well.
 fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
     let reference = reference.split('#').next().unwrap_or_default();
-    if reference.contains("://")
-        && reference
-            .parse::<Uri>()
-            .is_ok_and(|uri| uri.scheme().is_some())
-    {
+    if has_scheme(reference) {
         return reference.parse().ok();
     }
     let (scheme, authority) = (base.scheme_str()?, base.authority()?);
@@ -143,6 +139,13 @@ fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
         format!("{scheme}://{authority}{folder}{reference}")
     };
     text.parse().ok()
+}
+
+fn has_scheme(reference: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    reference.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(allowed)
+    })
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ rules:
 pub struct Request {
     /// By whom.
     pub user: String,
+    /// As whom, if that is somebody else.
+    pub impersonated: Option<String>,
     /// `get`, `watch`, `patch`, …
     pub verb: String,
     /// `nodes`, `nodereadinessrules`, …
@@ -75,6 +77,7 @@ pub fn read(log: &Path, users: &[&str]) -> anyhow::Result<Vec<Request>> {
         let received = text("/requestReceivedTimestamp").context("an event without a time")?;
         requests.push(Request {
             user: user.to_owned(),
+            impersonated: text("/impersonatedUser/username").map(str::to_owned),
             verb: text("/verb").unwrap_or_default().to_owned(),
             resource: text("/objectRef/resource").unwrap_or_default().to_owned(),
             uri: text("/requestURI").unwrap_or_default().to_owned(),

@@ -15,6 +15,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::tls;
+use crate::webhook::Pair;
 
 /// What is answered.
 #[derive(Debug, Clone)]
@@ -73,6 +77,7 @@ struct State {
 
 /// A running endpoint; ends when it is dropped.
 pub struct Endpoint {
+    scheme: &'static str,
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     task: AbortHandle,
@@ -84,6 +89,19 @@ impl Endpoint {
     /// # Errors
     /// No port.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(None).await
+    }
+
+    /// The same, by TLS.
+    ///
+    /// # Errors
+    /// No port, or this is no certificate.
+    pub async fn start_tls(pair: &Pair) -> anyhow::Result<Self> {
+        Self::start_with(Some(tls::acceptor(pair)?)).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> anyhow::Result<Self> {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let state = Arc::new(Mutex::new(State {
@@ -94,14 +112,21 @@ impl Endpoint {
         let seen = Arc::clone(&state);
         let serve = async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let state = Arc::clone(&seen);
+                let (state, tls) = (Arc::clone(&seen), tls.clone());
                 let service = service_fn(move |request| answer(Arc::clone(&state), request));
-                tokio::spawn(
-                    http1::Builder::new().serve_connection(TokioIo::new(connection), service),
-                );
+                tokio::spawn(async move {
+                    if let Some(connection) = tls::accept(connection, tls).await {
+                        // One that breaks is the client's business.
+                        let connection = TokioIo::new(connection);
+                        let _ = http1::Builder::new()
+                            .serve_connection(connection, service)
+                            .await;
+                    }
+                });
             }
         };
         Ok(Self {
+            scheme,
             address,
             state,
             task: tokio::spawn(serve).abort_handle(),
@@ -129,7 +154,7 @@ impl Endpoint {
 
     /// Its URL with a path.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// Where it listens.

@@ -49,6 +49,11 @@ impl Link {
         })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The kubeconfig of a user who comes through here.
     ///
     /// # Errors

@@ -22,8 +22,10 @@ use kube::client::Body;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
 
-use crate::{Cluster, Host};
+use crate::webhook::Pair;
+use crate::{Cluster, Host, tls};
 
 /// A request that went through.
 #[derive(Debug, Clone)]
@@ -76,6 +78,22 @@ impl Proxy {
     /// # Errors
     /// No port.
     pub async fn start(client: Client, hook: Arc<Hook>) -> anyhow::Result<Self> {
+        Self::start_with(client, hook, None).await
+    }
+
+    /// The same by TLS, for whoever speaks nothing else.
+    ///
+    /// # Errors
+    /// No port, or this is no certificate.
+    pub async fn start_tls(client: Client, hook: Arc<Hook>, pair: &Pair) -> anyhow::Result<Self> {
+        Self::start_with(client, hook, Some(tls::acceptor(pair)?)).await
+    }
+
+    async fn start_with(
+        client: Client,
+        hook: Arc<Hook>,
+        tls: Option<TlsAcceptor>,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let passed = Arc::new(Mutex::new(Vec::new()));
@@ -90,9 +108,16 @@ impl Proxy {
                     watches: is.clone(),
                 };
                 let service = service_fn(move |request| between.clone().forward(request));
-                tokio::spawn(
-                    http1::Builder::new().serve_connection(TokioIo::new(connection), service),
-                );
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    if let Some(connection) = tls::accept(connection, tls).await {
+                        // One that breaks is what the hook wanted.
+                        let connection = TokioIo::new(connection);
+                        let _ = http1::Builder::new()
+                            .serve_connection(connection, service)
+                            .await;
+                    }
+                });
             }
         };
         let task = tokio::spawn(serve).abort_handle();
@@ -102,6 +127,11 @@ impl Proxy {
             watches,
             task,
         })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What becomes of watches.

@@ -11,25 +11,8 @@ use rustix::process::Signal;
 
 use crate::{Cluster, host, wait};
 
-/// A service account that may do what the reporter does, and nothing else; as `docs/reporter.md` has it.
-pub(crate) const RIGHTS: &str = "
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: reporter, namespace: default}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: reporter}
-rules:
-- {apiGroups: [''], resources: [nodes], verbs: [get]}
-- {apiGroups: [''], resources: [nodes/status], verbs: [update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: reporter}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reporter}
-subjects: [{kind: ServiceAccount, name: reporter, namespace: default}]
-";
+/// The service account of `docs/reporter.md`: namespace and name.
+pub const ACCOUNT: &str = "node-readiness-reporter";
 
 /// What a reporter is told: variables of its environment.
 #[derive(Debug, Clone)]
@@ -80,13 +63,14 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Starts it with the token of a service account of its own, and the rights of `docs/reporter.md`.
+    /// Starts it as the service account of `docs/reporter.md`, which has the rights that stand there.
     /// It has written nothing yet.
     ///
     /// # Errors
     /// What the API server says, or that there is no such program.
     pub fn start(cluster: &Cluster, settings: &Settings) -> anyhow::Result<Self> {
-        let folder = cluster.service_account_folder("reporter", RIGHTS)?;
+        cluster.apply(&documented_rights()?)?;
+        let folder = cluster.service_account_folder(&[])?;
         let server = cluster.server()?;
         Self::start_with(&folder, &server, &cluster.new_log(), settings)
     }
@@ -162,6 +146,15 @@ impl Reporter {
         Ok((status.code(), self.process.log_tail()))
     }
 
+    /// Asks it to end, and waits until it did; its exit status and the end of its log.
+    ///
+    /// # Errors
+    /// It is gone already, or does not end.
+    pub async fn until_ended_by_sigterm(self) -> anyhow::Result<(Option<i32>, String)> {
+        host::send(&self.process, Signal::TERM)?;
+        self.until_ended().await
+    }
+
     /// Ends it at once, wherever it is.
     ///
     /// # Errors
@@ -177,30 +170,26 @@ impl Reporter {
     ///
     /// # Errors
     /// It is gone already, does not end, or ends with another status than 0.
-    pub async fn terminate(mut self) -> anyhow::Result<()> {
-        host::send(&self.process, Signal::TERM)?;
-        let status = host::ended("the reporter", &mut self.process).await?;
+    pub async fn terminate(self) -> anyhow::Result<()> {
+        let (status, log) = self.until_ended_by_sigterm().await?;
         ensure!(
-            status.success(),
-            "the reporter ended with {status} after SIGTERM:\n{}",
-            self.process.log_tail()
+            status == Some(0),
+            "the reporter ended with {status:?} after SIGTERM:\n{log}"
         );
         Ok(())
     }
 }
 
 impl Cluster {
-    /// A folder with what the kubelet mounts for a service account of the namespace `default`, which
-    /// `rights` create: a token of it, and the authority of the API server.
+    /// A folder with what the kubelet mounts for the service account of the reporter: a token of it,
+    /// made with these flags of `kubectl create token`, and the authority of the API server.
     ///
     /// # Errors
     /// What the API server says.
-    pub fn service_account_folder(&self, name: &str, rights: &str) -> anyhow::Result<PathBuf> {
-        self.apply(rights)?;
+    pub fn service_account_folder(&self, flags: &[&str]) -> anyhow::Result<PathBuf> {
         let folder = self.new_log().with_extension("service-account");
         std::fs::create_dir(&folder)?;
-        let token = self.plane.kubectl_ok(&["create", "token", name])?;
-        std::fs::write(folder.join("token"), token.trim())?;
+        std::fs::write(folder.join("token"), self.reporter_token(flags)?)?;
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
         let authority = kubeconfig
             .clusters
@@ -211,6 +200,16 @@ impl Cluster {
             folder.join("ca.crt"),
         )?;
         Ok(folder)
+    }
+
+    /// A new token of the service account of the reporter.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub fn reporter_token(&self, flags: &[&str]) -> anyhow::Result<String> {
+        let command = ["create", "token", ACCOUNT, "--namespace", ACCOUNT];
+        let token = self.plane.kubectl_ok(&[&command, flags].concat())?;
+        Ok(token.trim().to_owned())
     }
 
     /// A condition of a node, if it is there.
@@ -243,6 +242,32 @@ impl Cluster {
         })
         .await
     }
+}
+
+/// The YAML blocks of `docs/reporter.md`: the sidecar; all that the DaemonSet needs, and it; the role for
+/// impersonation.
+///
+/// # Errors
+/// There are others.
+pub fn documented() -> anyhow::Result<[String; 3]> {
+    let page = cli_tests::program::workspace().join("docs/reporter.md");
+    let page = std::fs::read_to_string(page)?;
+    let blocks = page.split("```yaml\n").skip(1);
+    let blocks = blocks.filter_map(|rest| rest.split("```").next());
+    let blocks: Vec<String> = blocks.map(str::to_owned).collect();
+    let others = |blocks: Vec<String>| anyhow::anyhow!("{} blocks of YAML", blocks.len());
+    blocks.try_into().map_err(others)
+}
+
+/// What the reporter may do by `docs/reporter.md`, without the DaemonSet: tests start it by hand.
+///
+/// # Errors
+/// As [`documented`].
+pub fn documented_rights() -> anyhow::Result<String> {
+    let [_, all, _] = documented()?;
+    let objects = all.split("---\n");
+    let rights = objects.filter(|object| !object.contains("kind: DaemonSet"));
+    Ok(rights.collect::<Vec<_>>().join("---\n"))
 }
 
 /// The `node-readiness-reporter` binary, built if it is older than its sources.

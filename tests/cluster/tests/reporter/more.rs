@@ -1,0 +1,152 @@
+//! What the Go project's reporter has not.
+
+use std::net::TcpListener;
+
+use cluster_tests::{Endpoint, Reporter, Settings, wait};
+use serde_json::json;
+
+use crate::{FALCO, NODE, cluster, until_asked, writes};
+
+#[tokio::test]
+async fn an_open_port_is_ready() {
+    let cluster = cluster().await;
+    let open = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp://{}", open.local_addr().unwrap());
+    let settings = Settings::new(NODE, &endpoint, FALCO);
+    let _reporter = Reporter::start(&cluster, &settings).unwrap();
+    let condition = cluster.until_condition(NODE, FALCO, "True").await.unwrap();
+    assert_eq!(condition.reason.as_deref(), Some("EndpointOK"));
+    drop(open);
+    let condition = cluster.until_condition(NODE, FALCO, "False").await.unwrap();
+    assert_eq!(condition.reason.as_deref(), Some("EndpointConnectionError"));
+}
+
+#[tokio::test]
+async fn a_command_that_succeeds_is_ready() {
+    let cluster = cluster().await;
+    let file = cluster.plane.folder().join("is-ready");
+    let script = "echo checked; echo \"no $1\" >&2; test -e \"$1\"";
+    let command = json!(["/bin/sh", "-c", script, "check", file]).to_string();
+    let settings = Settings::new(NODE, "", FALCO).set("CHECK_COMMAND", command);
+    let _reporter = Reporter::start(&cluster, &settings).unwrap();
+    let condition = cluster.until_condition(NODE, FALCO, "False").await.unwrap();
+    assert_eq!(condition.reason.as_deref(), Some("HealthCheckFailed"));
+    let message = condition.message.unwrap();
+    let expected = format!(" failed (exit status: 1): checked\nno {}", file.display());
+    assert!(message.ends_with(&expected), "{message}");
+    std::fs::write(&file, "").unwrap();
+    let condition = cluster.until_condition(NODE, FALCO, "True").await.unwrap();
+    assert_eq!(condition.reason.as_deref(), Some("CommandSucceeded"));
+}
+
+/// The command is killed with what it started, and nothing of it stays, not even as a zombie.
+#[tokio::test]
+async fn a_command_that_does_not_end_is_killed() {
+    let cluster = cluster().await;
+    let command = r#"["/bin/sh", "-c", "echo begun; sleep 1000; true"]"#;
+    let settings = Settings::new(NODE, "", FALCO)
+        .set("CHECK_COMMAND", command)
+        .set("CHECK_INTERVAL", "1h");
+    let reporter = Reporter::start(&cluster, &settings).unwrap();
+    let pid = reporter.pid();
+    let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    wait::until_true("the command runs", || async { Ok(!children()?.is_empty()) })
+        .await
+        .unwrap();
+    let condition = cluster.until_condition(NODE, FALCO, "False").await.unwrap();
+    let message = condition.message.unwrap();
+    assert!(
+        message.ends_with(" did not end within 10 s: begun"),
+        "{message}"
+    );
+    assert_eq!(children().unwrap(), "");
+    reporter.terminate().await.unwrap();
+
+    let missing = settings.set("CHECK_COMMAND", r#"["/nowhere/check"]"#);
+    let _reporter = Reporter::start(&cluster, &missing).unwrap();
+    wait::until_true("the message names the program", || async {
+        let condition = cluster.condition(NODE, FALCO).await?.unwrap();
+        let expected = "Command /nowhere/check cannot be started: No such file or directory";
+        Ok(condition.message.as_deref() == Some(expected))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn thresholds_keep_a_condition_until_it_is_certain() {
+    let cluster = cluster().await;
+    let endpoint = Endpoint::start().await.unwrap();
+    endpoint.set_ready(true);
+    let settings = Settings::new(NODE, &endpoint.url("/"), FALCO)
+        .set("SUCCESS_THRESHOLD", "3")
+        .set("FAILURE_THRESHOLD", "5");
+    let _reporter = Reporter::start(&cluster, &settings).unwrap();
+    let condition = cluster
+        .until_condition(NODE, FALCO, "Unknown")
+        .await
+        .unwrap();
+    assert_eq!(condition.reason.as_deref(), Some("ThresholdNotReached"));
+    let message = condition.message.unwrap();
+    assert!(message.ends_with(" of 3 times in a row"), "{message}");
+    cluster.until_condition(NODE, FALCO, "True").await.unwrap();
+    assert!(endpoint.asked().len() >= 3);
+    let before = endpoint.asked().len();
+    endpoint.set_ready(false);
+    cluster.until_condition(NODE, FALCO, "False").await.unwrap();
+    let asked = endpoint.asked().len() - before;
+    assert!(asked >= 5, "False after {asked} failures");
+}
+
+#[tokio::test]
+async fn several_checks_are_one_process_and_one_write() {
+    let cluster = cluster().await;
+    let endpoint = Endpoint::start().await.unwrap();
+    endpoint.answer_at("/a", cluster_tests::endpoint::Answer::new(200, ""));
+    let checks = json!([
+        { "conditionType": "example.com/A", "endpoint": endpoint.url("/a") },
+        { "conditionType": "example.com/B", "endpoint": endpoint.url("/b") },
+        { "conditionType": "example.com/C", "command": ["/bin/true"], "interval": "1h" },
+    ]);
+    let settings = Settings::bare()
+        .set("NODE_NAME", NODE)
+        .set("CHECKS", checks.to_string())
+        .set("CHECK_INTERVAL", "1s");
+    let reporter = Reporter::start(&cluster, &settings).unwrap();
+    for (name, status) in [("A", "True"), ("B", "False"), ("C", "True")] {
+        let name = format!("example.com/{name}");
+        cluster.until_condition(NODE, &name, status).await.unwrap();
+    }
+    let first = writes(&cluster);
+    assert!(first <= 3, "{first} writes");
+    endpoint.set_ready(true);
+    cluster
+        .until_condition(NODE, "example.com/B", "True")
+        .await
+        .unwrap();
+    until_asked(&endpoint, 4).await;
+    assert_eq!(writes(&cluster), first + 1);
+    reporter.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_said_is_taken_back_where_that_is_wanted() {
+    let cluster = cluster().await;
+    let endpoint = Endpoint::start().await.unwrap();
+    endpoint.set_ready(true);
+    let settings = Settings::new(NODE, &endpoint.url("/"), FALCO);
+    let reporter = Reporter::start(&cluster, &settings).unwrap();
+    cluster.until_condition(NODE, FALCO, "True").await.unwrap();
+    reporter.terminate().await.unwrap();
+    let condition = cluster.condition(NODE, FALCO).await.unwrap().unwrap();
+    assert_eq!(condition.status, "True");
+
+    let settings = settings.set("UNKNOWN_ON_EXIT", "true");
+    let mut reporter = Reporter::start(&cluster, &settings).unwrap();
+    until_asked(&endpoint, 2).await;
+    reporter.until_logged("metrics are served").await.unwrap();
+    reporter.terminate().await.unwrap();
+    let condition = cluster.condition(NODE, FALCO).await.unwrap().unwrap();
+    assert_eq!(condition.status, "Unknown");
+    assert_eq!(condition.reason.as_deref(), Some("ReporterStopped"));
+}
