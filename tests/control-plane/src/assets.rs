@@ -28,6 +28,39 @@ const PROMETHEUS: Module = Module {
     path: "github.com/prometheus/prometheus",
 };
 
+/// Of the Kubernetes version of the API server.
+const SCHEDULER: Program = Program {
+    name: "kube-scheduler",
+    module: KUBERNETES,
+    package: "k8s.io/kubernetes/cmd/kube-scheduler",
+};
+
+/// Of the Kubernetes version of the API server.
+const CONTROLLER_MANAGER: Program = Program {
+    name: "kube-controller-manager",
+    module: KUBERNETES,
+    package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+};
+
+const KWOK: Program = Program {
+    name: "kwok",
+    module: Module {
+        folder: "kwok",
+        path: "sigs.k8s.io/kwok",
+    },
+    package: "sigs.k8s.io/kwok/cmd/kwok",
+};
+
+/// Its image has it under this name.
+const NODE_PROBLEM_DETECTOR: Program = Program {
+    name: "node-problem-detector",
+    module: Module {
+        folder: "node-problem-detector",
+        path: "k8s.io/node-problem-detector",
+    },
+    package: "k8s.io/node-problem-detector/cmd/nodeproblemdetector",
+};
+
 /// Only a test of the metrics wants it.
 const PROMTOOL: Program = Program {
     name: "promtool",
@@ -65,8 +98,7 @@ const KNOWN_FIELDS: Program = Program {
     package: ".",
 };
 
-/// What is built, quickest first. kube-scheduler and kube-controller-manager need one more entry
-/// each: their packages are in the `tool` list of `kubernetes/go.mod` already.
+/// What every control plane needs, quickest first.
 const PROGRAMS: [Program; 3] = [
     Program {
         name: "etcd",
@@ -131,24 +163,59 @@ pub fn assets(progress: &mut dyn FnMut(&str)) -> anyhow::Result<Assets> {
     assets_in(&Environment::of_process(), modules, progress)
 }
 
-/// Finds promtool, which checks metrics, and builds it if it is missing (three minutes, the first
-/// time on a machine).
+/// Finds the scheduler, and builds it if it is missing (a minute, once the API server was built).
 ///
 /// `progress` is as in [`assets`].
 ///
 /// # Errors
 ///
-/// Go is missing or too old, or the build failed.
+/// As [`assets`].
+pub fn kube_scheduler(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&SCHEDULER, progress)
+}
+
+/// Finds the controller manager, and builds it if it is missing, as [`kube_scheduler`].
+///
+/// # Errors
+///
+/// As [`assets`].
+pub fn kube_controller_manager(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&CONTROLLER_MANAGER, progress)
+}
+
+/// Finds kwok, which plays the kubelet of nodes that are none, and builds it if it is missing (a
+/// minute).
+///
+/// # Errors
+///
+/// As [`assets`].
+pub fn kwok(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&KWOK, progress)
+}
+
+/// Finds Node Problem Detector, and builds it if it is missing (a minute).
+///
+/// # Errors
+///
+/// As [`assets`].
+pub fn node_problem_detector(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&NODE_PROBLEM_DETECTOR, progress)
+}
+
+/// Finds promtool, which checks metrics, and builds it if it is missing (three minutes).
+///
+/// # Errors
+///
+/// As [`assets`].
 pub fn promtool(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     tool(&PROMTOOL, progress)
 }
 
-/// Finds Helm, which installs the chart, and builds it if it is missing (two minutes, the first time on
-/// a machine).
+/// Finds Helm, which installs the chart, and builds it if it is missing (two minutes).
 ///
 /// # Errors
 ///
-/// As [`promtool`].
+/// As [`assets`].
 pub fn helm(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     tool(&HELM, progress)
 }
@@ -157,7 +224,7 @@ pub fn helm(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// As [`promtool`].
+/// As [`assets`].
 pub fn kubeconform(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     tool(&KUBECONFORM, progress)
 }
@@ -167,20 +234,44 @@ pub fn kubeconform(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// As [`promtool`].
+/// As [`assets`].
 pub fn known_fields(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     tool(&KNOWN_FIELDS, progress)
 }
 
-/// A program that only some tests want, in a cache folder of its own.
 fn tool(program: &Program, progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     let modules = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let environment = Environment::of_process();
-    let go = Go::find(&environment, modules)?;
-    let cache = environment.cache_folder()?.join(program.name);
+    tool_in(&Environment::of_process(), modules, program, progress)
+}
+
+/// A program that only some tests want: ready-made, or in a cache folder of its own.
+fn tool_in(
+    environment: &Environment,
+    modules: &Path,
+    program: &Program,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<PathBuf> {
+    let name = program.name;
+    if let Some(folder) = &environment.kubebuilder_assets {
+        let ready = folder.join(name);
+        if ready.is_file() {
+            return Ok(ready);
+        }
+        // Whoever brings an API server brings what must be of its version; what we would build may be
+        // newer than it.
+        if program.module == KUBERNETES {
+            bail!(
+                "KUBEBUILDER_ASSETS is {}, and there is no file `{name}` in it: put the one of the same \
+                 Kubernetes version there, or unset the variable to have all of them built from source",
+                folder.display(),
+            );
+        }
+    }
+    let go = Go::find(environment, modules, &[name])?;
+    let cache = environment.cache_folder()?.join(name);
     let programs = std::slice::from_ref(program);
     let folder = built(&go, &cache, &[program.module], programs, progress)?;
-    Ok(folder.join(program.name))
+    Ok(folder.join(name))
 }
 
 /// `modules` is the folder that holds a folder for each Go module.
@@ -192,7 +283,7 @@ fn assets_in(
     if let Some(folder) = &environment.kubebuilder_assets {
         return ready_made(folder);
     }
-    let go = Go::find(environment, modules)?;
+    let go = Go::find(environment, modules, &PROGRAMS.map(|program| program.name))?;
     let cache = environment.cache_folder()?.join("control-plane");
     let folder = built(&go, &cache, &[ETCD, KUBERNETES], &PROGRAMS, progress)?;
     Ok(Assets { folder })

@@ -3,7 +3,7 @@
 mod kept;
 mod kubeconfig;
 mod run_folder;
-mod start;
+pub(crate) mod start;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use anyhow::{Context, bail};
 
 use crate::assets::Assets;
-use crate::process::Process;
+use crate::process::{Lifetime, Process};
 pub use kept::Kept;
 pub use kubeconfig::User;
 use run_folder::RunFolder;
@@ -24,6 +24,9 @@ pub struct Options {
     pub audit_policy: Option<String>,
     /// Users beside the administrator. They may do nothing until RBAC objects say otherwise.
     pub users: Vec<User>,
+    /// Whether pods get their ServiceAccount, as in a cluster. Whoever creates pods needs a
+    /// [`ControllerManager`](crate::ControllerManager) then, which creates the default ones.
+    pub service_accounts: bool,
     /// Further flags of kube-apiserver; the last of a kind wins.
     pub apiserver_args: Vec<String>,
     /// Whether [`ControlPlane::keep`] will be called: the servers are then not bound to the life of this process.
@@ -177,6 +180,15 @@ impl ControlPlane {
         Pids {
             apiserver: self.apiserver.pid(),
             etcd: self.etcd.pid(),
+        }
+    }
+
+    /// How long what works on it may live.
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        if self.may_be_kept {
+            Lifetime::Unbound
+        } else {
+            Lifetime::OfThisProcess
         }
     }
 

@@ -48,6 +48,14 @@ pub fn command(program: &Path, lifetime: Lifetime) -> Command {
     }
 }
 
+/// As [`command`], for a server, which sees nothing of the environment: etcd takes any `ETCD_…`
+/// variable as a flag.
+pub(crate) fn server_command(program: &Path, lifetime: Lifetime) -> Command {
+    let mut command = command(program, lifetime);
+    command.env_clear();
+    command
+}
+
 /// Its full path, since the servers are started without a `PATH`.
 fn setpriv() -> Option<&'static Path> {
     static PATH: OnceLock<Option<PathBuf>> = OnceLock::new();

@@ -14,7 +14,7 @@ use super::{POLL_INTERVAL, PROGRESS_INTERVAL, elapsed, key};
 use crate::process::{Lifetime, Process, command, find_program};
 
 /// A folder with a go.mod that pins one upstream module and all it depends on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Module {
     /// Its name beside the manifest of this crate.
     pub(super) folder: &'static str,
@@ -38,18 +38,37 @@ pub(super) struct Go {
     /// The output of `go version`: toolchain and platform.
     version: String,
     modules: PathBuf,
+    /// What is wanted of it, as a sentence lists it.
+    wanted: String,
 }
 
-const WITHOUT_GO: &str =
-    "or set KUBEBUILDER_ASSETS to a folder that has etcd, kube-apiserver and kubectl";
+/// The other way to have these programs.
+fn without_go(wanted: &str) -> String {
+    format!("or set KUBEBUILDER_ASSETS to a folder that has {wanted}")
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => (*name).to_owned(),
+        [names @ .., last] => format!("{} and {last}", names.join(", ")),
+    }
+}
 
 impl Go {
-    pub(super) fn find(environment: &Environment, modules: &Path) -> anyhow::Result<Self> {
+    pub(super) fn find(
+        environment: &Environment,
+        modules: &Path,
+        wanted: &[&str],
+    ) -> anyhow::Result<Self> {
         let needed = needed_go(&go_mod(modules, super::KUBERNETES)?)?;
+        let wanted = listed(wanted);
+        let without_go = without_go(&wanted);
         let Some(program) = find_program(&environment.path, "go") else {
             bail!(
-                "etcd, kube-apiserver and kubectl are built from source, and there is no `go` on the PATH: \
-                 install Go {needed} or newer, {WITHOUT_GO}"
+                "there is no `go` on the PATH to build {wanted} from source: install Go {needed} or newer, \
+                 {without_go}"
             );
         };
         // Asked inside the module, where GOTOOLCHAIN=auto switches to what go.mod wants.
@@ -60,7 +79,7 @@ impl Go {
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if !output.status.success() {
             bail!(
-                "`{} version` failed ({}): {}\nrepair the Go installation, {WITHOUT_GO}",
+                "`{} version` failed ({}): {}\nrepair the Go installation, {without_go}",
                 program.display(),
                 output.status,
                 String::from_utf8_lossy(&output.stderr).trim(),
@@ -71,8 +90,8 @@ impl Go {
             && found < needed
         {
             bail!(
-                "etcd, kube-apiserver and kubectl are built from source with Go {needed} or newer, and {} is \
-                 Go {found}: install Go {needed}, {WITHOUT_GO}",
+                "building {wanted} from source takes Go {needed} or newer, and {} is Go {found}: install \
+                 Go {needed}, {without_go}",
                 program.display(),
             );
         }
@@ -80,6 +99,7 @@ impl Go {
             program,
             version,
             modules: modules.to_path_buf(),
+            wanted,
         })
     }
 
@@ -154,7 +174,8 @@ impl Go {
         if !status.success() {
             bail!(
                 "building {name} {version} failed ({status}). Go needs the network once, to fetch the modules, \
-                 and about 4 GB of disk; {WITHOUT_GO}. The end of {}:\n{}",
+                 and about 4 GB of disk; {}. The end of {}:\n{}",
+                without_go(&self.wanted),
                 log.display(),
                 process.log_tail(),
             );

@@ -46,12 +46,12 @@ fn without_go_the_error_names_both_ways_out() {
     };
     let error = error_of(&environment, modules("1.26.0").path());
     assert!(
-        error.contains("no `go` on the PATH: install Go 1.26 or newer"),
+        error.contains("no `go` on the PATH to build etcd, kubectl and kube-apiserver from source: install Go 1.26"),
         "{error}"
     );
     assert!(
         error.contains(
-            "set KUBEBUILDER_ASSETS to a folder that has etcd, kube-apiserver and kubectl"
+            "set KUBEBUILDER_ASSETS to a folder that has etcd, kubectl and kube-apiserver"
         ),
         "{error}"
     );
@@ -94,6 +94,51 @@ fn kubebuilder_assets_must_hold_every_program() {
     fs::write(folder.path().join("kube-apiserver"), "").unwrap();
     let found = assets_in(&environment, nowhere, &mut |_| panic!("{NOT_CALLED}")).unwrap();
     assert_eq!(found.kube_apiserver(), folder.path().join("kube-apiserver"));
+}
+
+/// What an API server of somebody else's may need in another version is not built beside it.
+#[test]
+fn kubebuilder_assets_come_with_their_own_scheduler_and_may_come_with_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = Environment {
+        kubebuilder_assets: Some(folder.path().to_path_buf()),
+        home: Some(folder.path().to_path_buf()),
+        ..Environment::default()
+    };
+    let modules = modules("1.26.0");
+    let find = |program| {
+        tool_in(&environment, modules.path(), program, &mut |_| {
+            panic!("{NOT_CALLED}")
+        })
+    };
+    let error = find(&SCHEDULER).unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "no file `kube-scheduler` in it: put the one of the same Kubernetes version there"
+        ),
+        "{error}"
+    );
+    let error = find(&KWOK).unwrap_err().to_string();
+    assert!(
+        error.contains("no `go` on the PATH to build kwok from source"),
+        "{error}"
+    );
+    assert!(
+        error.contains("set KUBEBUILDER_ASSETS to a folder that has kwok"),
+        "{error}"
+    );
+
+    for program in [
+        &SCHEDULER,
+        &CONTROLLER_MANAGER,
+        &KWOK,
+        &NODE_PROBLEM_DETECTOR,
+        &HELM,
+    ] {
+        let ready = folder.path().join(program.name);
+        fs::write(&ready, "").unwrap();
+        assert_eq!(find(program).unwrap(), ready);
+    }
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The start: ports, keys, flags, and waiting until the API server is ready.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::Command;
+use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -10,46 +8,33 @@ use anyhow::{Context, bail};
 
 use super::kubeconfig;
 use super::run_folder::RunFolder;
-use super::{ControlPlane, Options};
+use super::{ControlPlane, Options, User};
 use crate::assets::Assets;
-use crate::process::{EndedEarly, Lifetime, Process, command};
+use crate::components::{CONTROLLER_MANAGER, SCHEDULER};
+use crate::ports::on_free_ports;
+use crate::process::{Lifetime, Process, server_command};
 
-/// Ports are free when chosen; whatever starts at the same moment may be quicker.
-const ATTEMPTS: u32 = 5;
 /// Generous: a ready API server needs two seconds here, and much more on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(120);
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) fn start(assets: &Assets, options: &Options) -> anyhow::Result<ControlPlane> {
-    let mut attempt = 1;
-    loop {
-        match start_once(assets, options) {
-            Err(error) if port_was_taken(&error) => {
-                if attempt == ATTEMPTS {
-                    bail!(
-                        "no free port on 127.0.0.1 in {ATTEMPTS} attempts: each was taken before the server used it. {error}"
-                    );
-                }
-                attempt += 1;
-            }
-            result => return result,
-        }
-    }
+    on_free_ports(|addresses| start_once(assets, options, addresses))
 }
 
-fn port_was_taken(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<EndedEarly>()
-        .is_some_and(EndedEarly::port_was_taken)
-}
-
-fn start_once(assets: &Assets, options: &Options) -> anyhow::Result<ControlPlane> {
+fn start_once(
+    assets: &Assets,
+    options: &Options,
+    [etcd_address, apiserver_address]: [SocketAddr; 2],
+) -> anyhow::Result<ControlPlane> {
     let Options {
         audit_policy,
         users,
+        service_accounts,
         apiserver_args,
         keep,
     } = options;
+    let users = [users.clone(), components()].concat();
     let lifetime = if *keep {
         Lifetime::Unbound
     } else {
@@ -57,20 +42,20 @@ fn start_once(assets: &Assets, options: &Options) -> anyhow::Result<ControlPlane
     };
     let deadline = Instant::now() + DEADLINE;
     let folder = RunFolder::new()?;
-    let [etcd_address, apiserver_address] = free_addresses()?;
     let url = format!("https://{apiserver_address}");
-    kubeconfig::write(&folder, &url, users)?;
+    kubeconfig::write(&folder, &url, &users)?;
 
-    let mut server = server_command(assets.etcd(), lifetime);
+    let mut server = server_command(&assets.etcd(), lifetime);
     server.args(etcd_flags(&folder, etcd_address));
     let mut etcd = Process::spawn("etcd", server, &folder.path().join("etcd.log"))?;
     // The API server waits a whole second before it asks an absent etcd again.
     wait_for_port(&mut etcd, etcd_address, deadline)?;
 
-    let mut server = server_command(assets.kube_apiserver(), lifetime);
+    let mut server = server_command(&assets.kube_apiserver(), lifetime);
     server
         .args(apiserver_flags(&folder, etcd_address, apiserver_address)?)
         .args(audit_flags(&folder, audit_policy.as_deref())?)
+        .args(admission_flags(*service_accounts))
         .args(apiserver_args);
     let log = folder.path().join("kube-apiserver.log");
     let apiserver = Process::spawn("kube-apiserver", server, &log)?;
@@ -81,28 +66,16 @@ fn start_once(assets: &Assets, options: &Options) -> anyhow::Result<ControlPlane
         folder,
         url,
         kubectl: assets.kubectl(),
-        users: users.clone(),
+        users,
         may_be_kept: *keep,
     };
     wait_until_ready(&mut control_plane, deadline)?;
     Ok(control_plane)
 }
 
-/// The servers see nothing of the environment: etcd takes any `ETCD_…` variable as a flag.
-fn server_command(program: PathBuf, lifetime: Lifetime) -> Command {
-    let mut command = command(&program, lifetime);
-    command.env_clear();
-    command
-}
-
-/// Both listeners exist at the same time, so that the ports differ.
-fn free_addresses() -> anyhow::Result<[SocketAddr; 2]> {
-    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let addresses = || {
-        let (first, second) = (listen()?, listen()?);
-        Ok::<_, std::io::Error>([first.local_addr()?, second.local_addr()?])
-    };
-    addresses().context("cannot find a free port on 127.0.0.1")
+/// Who schedules and controls is known by the names that the API server has roles for.
+fn components() -> Vec<User> {
+    [SCHEDULER, CONTROLLER_MANAGER].map(User::new).to_vec()
 }
 
 fn etcd_flags(folder: &RunFolder, address: SocketAddr) -> Vec<String> {
@@ -147,8 +120,6 @@ fn apiserver_flags(
             signing_key.display()
         ),
         format!("--service-account-key-file={}", public_key.display()),
-        // No controller creates the default service accounts that this plugin waits for.
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
         // Security agents, whose readiness all this is about, are privileged pods.
         "--allow-privileged=true".to_owned(),
     ])
@@ -164,6 +135,11 @@ fn audit_flags(folder: &RunFolder, policy: Option<&str>) -> anyhow::Result<Vec<S
         format!("--audit-policy-file={}", path.display()),
         format!("--audit-log-path={}", folder.audit_log().display()),
     ])
+}
+
+/// Without a controller nothing creates the default service accounts that this plugin waits for.
+fn admission_flags(service_accounts: bool) -> Option<&'static str> {
+    (!service_accounts).then_some("--disable-admission-plugins=ServiceAccount")
 }
 
 fn wait_for_port(
