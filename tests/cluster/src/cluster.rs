@@ -43,6 +43,30 @@ pub struct NodeSpec {
     pub taints: Vec<(String, String, String)>,
 }
 
+impl NodeSpec {
+    /// The node, as a kubelet creates it.
+    pub fn node(&self) -> Node {
+        let taint = |(key, value, effect): &(String, String, String)| Taint {
+            key: key.clone(),
+            value: Some(value.clone()).filter(|value| !value.is_empty()),
+            effect: effect.clone(),
+            time_added: None,
+        };
+        Node {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                labels: Some(self.labels.iter().cloned().collect()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(CoreNodeSpec {
+                taints: Some(self.taints.iter().map(taint).collect()),
+                ..CoreNodeSpec::default()
+            }),
+            status: None,
+        }
+    }
+}
+
 /// A node as the guide has it: a worker, tainted from its first moment if `tainted`.
 pub fn worker(name: &str, tainted: bool) -> NodeSpec {
     let taint = (
@@ -243,25 +267,8 @@ impl Cluster {
     /// # Errors
     /// What the API server says.
     pub async fn create_node(&self, spec: &NodeSpec) -> anyhow::Result<Node> {
-        let taint = |(key, value, effect): &(String, String, String)| Taint {
-            key: key.clone(),
-            value: Some(value.clone()).filter(|value| !value.is_empty()),
-            effect: effect.clone(),
-            time_added: None,
-        };
-        let node = Node {
-            metadata: ObjectMeta {
-                name: Some(spec.name.clone()),
-                labels: Some(spec.labels.iter().cloned().collect()),
-                ..ObjectMeta::default()
-            },
-            spec: Some(CoreNodeSpec {
-                taints: Some(spec.taints.iter().map(taint).collect()),
-                ..CoreNodeSpec::default()
-            }),
-            status: None,
-        };
-        Ok(self.nodes().create(&PostParams::default(), &node).await?)
+        let nodes = self.nodes();
+        Ok(nodes.create(&PostParams::default(), &spec.node()).await?)
     }
 
     /// Writes one condition of a node, as a kubelet or a reporter does.
