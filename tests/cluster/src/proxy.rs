@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -163,7 +163,7 @@ impl Proxy {
     /// # Errors
     /// As [`Host::spawn`].
     pub fn spawn_host(&self, cluster: &Cluster, flags: &[&str]) -> anyhow::Result<Host> {
-        let kubeconfig = self.kubeconfig(cluster.plane.folder())?;
+        let kubeconfig = self.kubeconfig(cluster)?;
         Host::spawn(
             &kubeconfig,
             &cluster.new_log(),
@@ -172,7 +172,12 @@ impl Proxy {
         )
     }
 
-    fn kubeconfig(&self, folder: &Path) -> anyhow::Result<PathBuf> {
+    /// A kubeconfig of the way through the proxy. Whoever uses it is the proxy's client.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn kubeconfig(&self, cluster: &Cluster) -> anyhow::Result<PathBuf> {
+        let folder = cluster.plane.folder();
         let path = folder.join(format!("proxy-{}.yaml", self.address.port()));
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: proxy\n\

@@ -1,0 +1,184 @@
+//! What stands in for Falco, and what reports on it as its manifests say.
+
+use std::fs::{Permissions, create_dir, set_permissions, write};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use cluster_tests::helm::kubeconfig_of;
+use cluster_tests::{Reporter, Settings};
+use control_plane::NodeProblemDetector;
+use futures::future::pending;
+use guide_tests::Guide;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::Api;
+use kube::config::Kubeconfig;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+
+/// Falco's port on one node. Nobody listens there at first.
+pub(crate) struct FalcoPort {
+    address: SocketAddr,
+    /// It has the port, so that nobody else takes it; it listens no more than Falco does.
+    _reserved: TcpSocket,
+    running: Option<JoinHandle<()>>,
+}
+
+impl FalcoPort {
+    pub(crate) fn new() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let reserved = bound(any);
+        Self {
+            address: reserved.local_addr().unwrap(),
+            _reserved: reserved,
+            running: None,
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Falco runs.
+    pub(crate) async fn listen(&mut self) {
+        // Two cannot listen on one port.
+        self.die().await;
+        let listener = bound(self.address).listen(128).unwrap();
+        self.run(async move { while listener.accept().await.is_ok() {} });
+    }
+
+    /// Falco is starting: it has its port, and takes no connection yet. Whoever connects waits.
+    pub(crate) async fn start_slowly(&mut self) {
+        self.die().await;
+        // The system takes one connection more than this for a program that is busy.
+        let listener = bound(self.address).listen(1).unwrap();
+        let first = TcpStream::connect(self.address).await.unwrap();
+        let second = TcpStream::connect(self.address).await.unwrap();
+        self.run(async move {
+            pending::<()>().await;
+            drop((listener, first, second));
+        });
+    }
+
+    fn run(&mut self, falco: impl Future<Output = ()> + Send + 'static) {
+        self.running = Some(tokio::spawn(falco));
+    }
+
+    /// Falco crashes.
+    pub(crate) async fn die(&mut self) {
+        if let Some(task) = self.running.take() {
+            task.abort();
+            // The port is free when the task is gone.
+            let _ = task.await;
+        }
+    }
+}
+
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
+}
+
+/// Starts the reporter that is a container of Falco's pod, with the variables that the pod has of it and
+/// the token of the pod's ServiceAccount. Only the port of Falco is another.
+pub(crate) fn reporter_of(guide: &Guide, pod: &Pod, falco: SocketAddr) -> Reporter {
+    let spec = pod.spec.as_ref().unwrap();
+    let mut containers = spec.containers.iter();
+    let container = containers.find(|container| container.name == "security-status-patcher");
+    let mut settings = Settings::bare();
+    for variable in container.unwrap().env.iter().flatten() {
+        let from = variable
+            .value_from
+            .as_ref()
+            .and_then(|from| from.field_ref.as_ref());
+        let value = match from {
+            Some(field) if field.field_path == "spec.nodeName" => spec.node_name.clone(),
+            Some(field) => panic!("{field:?}"),
+            None => variable.value.clone(),
+        };
+        let mut value = value.unwrap();
+        if variable.name == "CHECK_ENDPOINT" {
+            assert_eq!(value, "http://localhost:8765/healthz");
+            value = value.replace("8765", &falco.port().to_string());
+        }
+        settings = settings.set(&variable.name, value);
+    }
+    let account = spec.service_account_name.clone().unwrap();
+    let mounted = mounted(guide, "falco", &account);
+    let cluster = &guide.cluster;
+    Reporter::start_with(
+        &mounted,
+        &cluster.server().unwrap(),
+        &cluster.new_log(),
+        &settings,
+    )
+    .unwrap()
+}
+
+/// What a kubelet mounts for a ServiceAccount.
+fn mounted(guide: &Guide, namespace: &str, account: &str) -> PathBuf {
+    let cluster = &guide.cluster;
+    let folder = cluster.new_log().with_extension("service-account");
+    create_dir(&folder).unwrap();
+    let create = ["create", "token", "--namespace", namespace, account];
+    write(
+        folder.join("token"),
+        cluster.plane.kubectl_ok(&create).unwrap().trim(),
+    )
+    .unwrap();
+    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
+    let authority = kubeconfig.clusters[0]
+        .cluster
+        .clone()
+        .unwrap()
+        .certificate_authority;
+    std::fs::copy(authority.unwrap(), folder.join("ca.crt")).unwrap();
+    folder
+}
+
+/// Starts Node Problem Detector with the guide's ConfigMap as the API server has it, and the token of the
+/// ServiceAccount of its DaemonSet. Only the port of Falco, and the folder that a kubelet would mount, are
+/// others.
+pub(crate) async fn detector_on(
+    guide: &Guide,
+    node: &str,
+    falco: &FalcoPort,
+) -> NodeProblemDetector {
+    let kubeconfig = kubeconfig_of(&guide.cluster, "falco", "npd-falco").unwrap();
+    detector_as(guide, &kubeconfig, node, falco).await
+}
+
+/// As [`detector_on`], with another way to the API server.
+pub(crate) async fn detector_as(
+    guide: &Guide,
+    kubeconfig: &Path,
+    node: &str,
+    falco: &FalcoPort,
+) -> NodeProblemDetector {
+    let plane = &guide.cluster.plane;
+    let maps = Api::<ConfigMap>::namespaced(guide.cluster.client.clone(), "falco");
+    let data = maps.get("npd-falco-config").await.unwrap().data.unwrap();
+    let folder = plane.folder().join(format!("config-{node}"));
+    create_dir(&folder).unwrap();
+
+    let script = folder.join("check-falco.sh");
+    let port = falco.address.port().to_string();
+    write(&script, replaced(&data["check-falco.sh"], "8765", &port)).unwrap();
+    set_permissions(&script, Permissions::from_mode(0o555)).unwrap();
+    let plugin = folder.join("falco-plugin.json");
+    let mounted = "/config/plugin/check-falco.sh";
+    let there = script.display().to_string();
+    write(
+        &plugin,
+        replaced(&data["falco-plugin.json"], mounted, &there),
+    )
+    .unwrap();
+    NodeProblemDetector::start_as(plane, kubeconfig, node, &plugin).unwrap()
+}
+
+fn replaced(text: &str, old: &str, new: &str) -> String {
+    assert!(text.contains(old), "{old} in {text}");
+    text.replace(old, new)
+}
