@@ -1,5 +1,5 @@
-//! A real API server with our CRD, a running host, and the few things that tests, the demo and the
-//! benchmark do with them.
+//! A real API server with our CRD, a running host, and the few things that tests, demo and benchmarks
+//! do with them.
 
 mod agent;
 pub mod audit;
