@@ -26,6 +26,16 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// One node after the other becomes ready on an idle cluster with the real scheduler, while a pod waits
+    /// for it: how long until its taint is gone, and until the pod is bound.
+    Release {
+        /// How many nodes.
+        #[arg(long, default_value_t = 1000)]
+        nodes: usize,
+        /// Further arguments of the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// How long the webhook thinks about a rule beside a thousand others with the same taint.
     Webhook {
         /// Arguments of the benchmark.
@@ -47,6 +57,11 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
             let mut command = Command::new(program("scale", true));
             command.arg("--nodes").arg(nodes.to_string());
             step("bench scale", command.args(arguments))
+        }
+        Bench::Release { nodes, arguments } => {
+            let mut command = Command::new(program("bench-release", true));
+            command.arg("--nodes").arg(nodes.to_string());
+            step("bench release", command.args(arguments))
         }
         Bench::Webhook { arguments } => {
             let mut command = Command::new(program("bench-webhook", true));
