@@ -71,7 +71,8 @@ impl InCluster {
     /// # Errors
     /// This is no pod, or one without a service account.
     pub fn find(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let [host, port] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"].map(&variable);
+        let [host, port] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"]
+            .map(|name| variable(name).filter(|value| !value.is_empty()));
         let (Some(host), Some(port)) = (host, port) else {
             return Err("this is not in a cluster: KUBERNETES_SERVICE_HOST and \
                         KUBERNETES_SERVICE_PORT, which every pod has, are not set"
@@ -89,8 +90,9 @@ impl InCluster {
             let file = folder.join(name);
             std::fs::File::open(&file).map_err(|error| {
                 format!(
-                    "{}: {error}: the pod needs a service account whose token is mounted",
-                    file.display()
+                    "{}: {}: the pod needs a service account whose token is mounted",
+                    file.display(),
+                    serve::chain(&error)
                 )
             })?;
         }
@@ -200,7 +202,11 @@ impl Api {
             // The one that was read last may be good for a while.
             Err(_) if !self.token.is_empty() => {}
             Err(error) => {
-                return Err(ApiError::NoToken(format!("{}: {error}", file.display())));
+                return Err(ApiError::NoToken(format!(
+                    "{}: {}",
+                    file.display(),
+                    serve::chain(&error)
+                )));
             }
         }
         Ok(())

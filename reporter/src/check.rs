@@ -3,6 +3,7 @@
 mod exec;
 mod http;
 
+use std::fmt;
 use std::time::Duration;
 
 use ::http::Uri;
@@ -96,6 +97,15 @@ pub enum Probe {
         /// Program and arguments.
         command: Vec<String>,
     },
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { endpoint, .. } | Self::Tcp { endpoint, .. } => f.write_str(endpoint),
+            Self::Exec { command } => write!(f, "{command:?}"),
+        }
+    }
 }
 
 impl Probe {

@@ -1,7 +1,5 @@
 //! One HTTP/1.1 connection, with or without TLS.
 
-use std::error::Error;
-use std::io;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -42,21 +40,23 @@ impl Connection {
     ) -> Result<Self, String> {
         let stream = tcp(host, port).await?;
         // A request is small, and somebody waits for it.
-        stream.set_nodelay(true).map_err(|error| plain(&error))?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| serve::chain(&error))?;
         let stream: Box<dyn Stream> = match tls {
             None => Box::new(stream),
             Some(config) => {
                 let name = ServerName::try_from(bare(host).to_owned())
                     .map_err(|_| format!("{host} cannot be the name of a server"))?;
                 let stream = TlsConnector::from(config).connect(name, stream).await;
-                Box::new(stream.map_err(|error| plain(&error))?)
+                Box::new(stream.map_err(|error| serve::chain(&error))?)
             }
         };
         let (send, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| plain(&error))?;
+            .map_err(|error| serve::chain(&error))?;
         let task = tokio::spawn(async move {
             // Whoever waits for an answer is told the error.
             let _ = connection.await;
@@ -79,7 +79,7 @@ impl Connection {
             self.send.ready().await?;
             self.send.send_request(request).await
         };
-        answer.await.map_err(|error| plain(&error))
+        answer.await.map_err(|error| serve::chain(&error))
     }
 }
 
@@ -96,7 +96,7 @@ impl Drop for Connection {
 pub async fn tcp(host: &str, port: u16) -> Result<TcpStream, String> {
     TcpStream::connect((bare(host), port))
         .await
-        .map_err(|error| format!("cannot connect to {host}:{port}: {}", plain(&error)))
+        .map_err(|error| format!("cannot connect to {host}:{port}: {}", serve::chain(&error)))
 }
 
 /// Reads a body into `text`, until it ends or `most` bytes are there. What comes before an error, or
@@ -106,7 +106,7 @@ pub async fn tcp(host: &str, port: u16) -> Result<TcpStream, String> {
 /// Why it did not go on.
 pub async fn read(mut body: Incoming, text: &mut Vec<u8>, most: usize) -> Result<(), String> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| plain(&error))?;
+        let frame = frame.map_err(|error| serve::chain(&error))?;
         if let Ok(data) = frame.into_data() {
             let room = most.saturating_sub(text.len());
             text.extend_from_slice(data.get(..room).unwrap_or(&data));
@@ -124,32 +124,4 @@ fn bare(host: &str) -> &str {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
     inner.unwrap_or(host)
-}
-
-/// An error with its causes, each once, without the numbers of the system.
-pub fn plain(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let words = words(error);
-        if !text.contains(&words) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&words);
-        }
-        next = error.source();
-    }
-    text
-}
-
-fn words(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let is_of_system = error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.raw_os_error().is_some());
-    if is_of_system && let Some(end) = text.rfind(" (os error ") {
-        text.truncate(end);
-    }
-    text
 }

@@ -33,7 +33,7 @@ pub fn run(configuration: Configuration, server: InCluster) -> ExitCode {
         .enable_all()
         // Names are looked up on them: one that hangs must not hold up another.
         .max_blocking_threads(4)
-        .thread_stack_size(128 * 1024)
+        .thread_stack_size(256 * 1024)
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -74,9 +74,18 @@ async fn report(configuration: Configuration, server: InCluster) -> ExitCode {
     };
     let api = Api::new(server, &node, impersonate);
     let conditions = checks.iter().map(|check| check.condition.clone());
-    let mut writer = Writer::new(api, node, heartbeat, conditions, Arc::clone(&metrics));
+    let mut writer = Writer::new(
+        api,
+        node.clone(),
+        heartbeat,
+        conditions,
+        Arc::clone(&metrics),
+    );
     let said = Arc::new(watch::Sender::new(vec![Said::default(); checks.len()]));
     for (place, check) in checks.into_iter().enumerate() {
+        let (condition, probe) = (&check.condition, &check.probe);
+        let every = check.interval;
+        log::info!("{condition} of node {node}: {probe}, every {every:?}");
         let (said, metrics) = (Arc::clone(&said), Arc::clone(&metrics));
         tokio::spawn(keep_asking(check, place, said, metrics));
     }

@@ -36,7 +36,7 @@ impl Trust {
             self.made = Some((Vec::new(), Arc::clone(&config)));
             return Ok(config);
         };
-        let read = std::fs::read(file).map_err(|error| error.to_string());
+        let read = std::fs::read(file).map_err(|error| serve::chain(&error));
         if let (Ok(read), Some((text, config))) = (&read, &self.made)
             && read == text
         {

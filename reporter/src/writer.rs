@@ -134,10 +134,12 @@ impl Writer {
             self.skip();
             return Ok(());
         }
+        // To look, the cache of the API server will do, and costs it little. Where it is behind, the
+        // write is refused.
+        let mut cached = !is_known;
         let mut attempt = 1;
         loop {
-            // The cache of the API server costs it little. Where it is behind, the write is refused.
-            let text = self.api.get(attempt == 1).await?;
+            let text = self.api.get(cached).await?;
             let node = Node::parse(&text).map_err(|error| ApiError::NoNode(error.to_string()))?;
             for kept in &mut self.conditions {
                 kept.stored = node.condition(&kept.name);
@@ -162,7 +164,10 @@ impl Writer {
                     self.wrote(&due, now);
                     return Ok(());
                 }
-                Err(error) if error.status() == Some(409) && attempt < ATTEMPTS => attempt += 1,
+                Err(error) if error.status() == Some(409) && attempt < ATTEMPTS => {
+                    cached = false;
+                    attempt += 1;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -275,4 +280,43 @@ fn pause(error: &ApiError, failures: u32) -> Duration {
     let random = (RandomState::new().hash_one(failures) >> 40) as f64 / f64::from(1 << 24);
     let pause = doubled.min(LONGEST_PAUSE).mul_f64(0.5 + random / 2.0);
     pause.max(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16, retry_after: u64) -> ApiError {
+        ApiError::Answered {
+            status,
+            message: String::new(),
+            retry_after: Duration::from_secs(retry_after),
+        }
+    }
+
+    #[test]
+    fn pauses_grow_and_have_an_end() {
+        let away = ApiError::Unreachable(String::new());
+        for (failures, most) in [
+            (1, 1),
+            (2, 2),
+            (3, 4),
+            (5, 16),
+            (6, 30),
+            (7, 30),
+            (u32::MAX, 30),
+        ] {
+            let pause = pause(&away, failures).as_secs_f64();
+            let most = f64::from(most);
+            assert!(
+                (most / 2.0..=most).contains(&pause),
+                "{failures}: {pause} s"
+            );
+        }
+        assert_eq!(pause(&answered(429, 7), 1), Duration::from_secs(7));
+        assert!(pause(&answered(503, 1), 6) >= Duration::from_secs(15));
+        // Whoever waits for a node is as quick after an hour as at first.
+        assert_eq!(pause(&answered(404, 0), 1), LOOK);
+        assert_eq!(pause(&answered(404, 0), 1000), LOOK);
+    }
 }

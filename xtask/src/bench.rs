@@ -4,8 +4,8 @@ use std::process::Command;
 
 use clap::Subcommand;
 
-use crate::setup;
-use crate::steps::{build, program, step};
+use crate::steps::{build, cargo, program, step, target_folder};
+use crate::{image, setup};
 
 /// What to measure.
 #[derive(Subcommand)]
@@ -36,6 +36,12 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// What the reporter takes of a node, beside a plain client making the same requests.
+    Reporter {
+        /// Arguments of the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// How long the webhook thinks about a rule beside a thousand others with the same taint.
     Webhook {
         /// Arguments of the benchmark.
@@ -47,7 +53,9 @@ pub(crate) enum Bench {
 /// Builds and runs a benchmark.
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     setup::wasm_target()?;
-    step("build", &mut build(true))?;
+    if !matches!(bench, Bench::Reporter { .. }) {
+        step("build", &mut build(true))?;
+    }
     match bench {
         Bench::Engine { arguments } => {
             let mut command = Command::new(program("examples/engine-bench", true));
@@ -63,9 +71,22 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
             command.arg("--nodes").arg(nodes.to_string());
             step("bench release", command.args(arguments))
         }
+        Bench::Reporter { arguments } => reporter(arguments),
         Bench::Webhook { arguments } => {
             let mut command = Command::new(program("bench-webhook", true));
             step("bench webhook", command.args(arguments))
         }
     }
+}
+
+/// The program of the image, and a client that is built as it is.
+fn reporter(arguments: &[String]) -> anyhow::Result<()> {
+    let program = image::reporter()?;
+    // It does not need wasmtime, so the rest of the workspace is not built.
+    let mut build = cargo(&["build", "--profile", image::SMALL]);
+    build.args(["--package", "cluster-tests", "--bin", "bench-reporter"]);
+    step("build the benchmark", &mut build)?;
+    let mut command = Command::new(target_folder().join(image::SMALL).join("bench-reporter"));
+    command.env("REPORTER_BINARY", program);
+    step("bench reporter", command.args(arguments))
 }

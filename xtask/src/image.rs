@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 
 use crate::setup;
-use crate::steps::{cargo, root, step};
+use crate::steps::{cargo, root, step, target_folder};
 
 /// An architecture as images name it.
 struct Architecture {
@@ -17,6 +17,13 @@ struct Architecture {
     target: &'static str,
     /// Compilers for the C code of ring, best first. The last one can compile for everything.
     compilers: [&'static str; 3],
+}
+
+impl Architecture {
+    /// Is it this machine's?
+    fn is_own(&self) -> bool {
+        self.target.starts_with(std::env::consts::ARCH)
+    }
 }
 
 const ARCHITECTURES: [Architecture; 2] = [
@@ -32,8 +39,34 @@ const ARCHITECTURES: [Architecture; 2] = [
     },
 ];
 
-/// Programs as they are built, with their names in the image.
-const PROGRAMS: [(&str, &str); 2] = [("host", "host"), ("node-readiness-reporter", "reporter")];
+/// A program of the image.
+struct Program {
+    /// As it is built.
+    built: &'static str,
+    /// In the image.
+    name: &'static str,
+    profile: &'static str,
+    /// What cargo looks at.
+    scope: &'static [&'static str],
+}
+
+const HOST: Program = Program {
+    built: "host",
+    name: "host",
+    profile: "release",
+    scope: &["--workspace"],
+};
+/// It needs nothing that the workspace has to compile in one way only.
+const REPORTER: Program = Program {
+    built: "node-readiness-reporter",
+    name: "reporter",
+    profile: SMALL,
+    scope: &["--package", "reporter"],
+};
+/// The profile of what is on every node.
+pub(crate) const SMALL: &str = "small";
+/// The reporter, which every node loads, in bytes.
+const MOST_OF_REPORTER: u64 = 5_000_000;
 /// All that is in the larger image together, in bytes.
 const MOST: u64 = 25_000_000;
 /// The images, with their stages in deploy/Dockerfile; the last stage has no name.
@@ -48,23 +81,28 @@ pub(crate) fn run(architecture: &str, programs: Option<&Path>) -> anyhow::Result
     let Some(architecture) = (ARCHITECTURES.iter()).find(|known| known.name == architecture) else {
         bail!("{architecture}: there are amd64 and arm64");
     };
-    let programs = match programs {
-        Some(folder) => folder.to_owned(),
-        None => build(architecture)?,
-    };
-    let image = output_folder().join("image").join(architecture.name);
+    let image = target_folder().join("image").join(architecture.name);
     if image.exists() {
         fs::remove_dir_all(&image)?;
     }
     fs::create_dir_all(&image)?;
-    let mut size = 0;
-    for (built, name) in PROGRAMS {
-        size += install(&programs.join(built), &image.join(name))?;
-    }
+    let put = |program: &Program| {
+        let from = match programs {
+            Some(folder) => folder.join(program.built),
+            None => build(program, architecture)?,
+        };
+        install(&from, &image.join(program.name))
+    };
+    let (host, reporter) = (put(&HOST)?, put(&REPORTER)?);
     // By this name it is `host run`; Jobs start /host.
     symlink("host", image.join("manager"))?;
-    println!("{}: {size} bytes", image.display());
-    ensure!(size <= MOST, "the image may have {MOST} bytes");
+    let folder = image.display();
+    println!("{folder}: host {host} bytes, reporter {reporter} bytes");
+    ensure!(host + reporter <= MOST, "the image may have {MOST} bytes");
+    ensure!(
+        reporter <= MOST_OF_REPORTER,
+        "the reporter may have {MOST_OF_REPORTER} bytes"
+    );
     if on_path("buildah") {
         for (name, stage) in IMAGES {
             layout(architecture.name, name, stage)?;
@@ -75,8 +113,14 @@ pub(crate) fn run(architecture: &str, programs: Option<&Path>) -> anyhow::Result
     Ok(())
 }
 
-/// Builds static programs, for another processor too.
-fn build(architecture: &Architecture) -> anyhow::Result<PathBuf> {
+/// Builds the reporter as it is in the image of this machine's processor.
+pub(crate) fn reporter() -> anyhow::Result<PathBuf> {
+    let own = ARCHITECTURES.iter().find(|known| known.is_own());
+    build(&REPORTER, own.context("there are amd64 and arm64")?)
+}
+
+/// Builds a static program, for another processor too.
+fn build(program: &Program, architecture: &Architecture) -> anyhow::Result<PathBuf> {
     let Architecture {
         name,
         target,
@@ -84,31 +128,30 @@ fn build(architecture: &Architecture) -> anyhow::Result<PathBuf> {
     } = architecture;
     setup::wasm_target()?;
     setup::target(target)?;
-    let mut build = cargo(&["build", "--release", "--workspace", "--target", target]);
-    for (program, _) in PROGRAMS {
-        build.args(["--bin", program]);
-    }
+    let mut build = cargo(&["build", "--profile", program.profile]);
+    build.args(program.scope).args(["--target", target]);
+    build.args(["--bin", program.built]);
     let variable = format!("CC_{}", target.replace('-', "_"));
     if std::env::var_os(&variable).is_none() {
-        let Some(compiler) = compilers.iter().find(|compiler| on_path(compiler)) else {
+        // ring's C code needs nothing of a C library, so the machine's own compiler will do as well.
+        let own = architecture.is_own().then_some(&"cc");
+        let mut compilers = compilers.iter().chain(own);
+        let Some(compiler) = compilers.find(|compiler| on_path(compiler)) else {
             bail!(
                 "there is no C compiler for {name}: install one of {}, or name yours in {variable}",
-                compilers.join(", ")
+                architecture.compilers.join(", ")
             );
         };
         build.env(&variable, compiler);
     }
-    if !target.starts_with(std::env::consts::ARCH) {
+    if !architecture.is_own() {
         // The system's own linker knows its own processor alone; this one came with Rust.
         let variable = target.replace('-', "_").to_uppercase();
         build.env(format!("CARGO_TARGET_{variable}_LINKER"), "rust-lld");
     }
-    step("build", &mut build)?;
-    Ok(output_folder().join(target).join("release"))
-}
-
-fn output_folder() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    step(&format!("build {}", program.built), &mut build)?;
+    let folder = target_folder().join(target).join(program.profile);
+    Ok(folder.join(program.built))
 }
 
 fn install(from: &Path, to: &Path) -> anyhow::Result<u64> {
@@ -119,7 +162,7 @@ fn install(from: &Path, to: &Path) -> anyhow::Result<u64> {
 }
 
 fn layout(architecture: &str, name: &str, stage: Option<&str>) -> anyhow::Result<()> {
-    let folder = output_folder().join("image");
+    let folder = target_folder().join("image");
     let image = format!("localhost/{name}:{architecture}");
     let mut build = Command::new("buildah");
     build.args(["build", "--isolation=chroot", "--storage-driver=vfs"]);

@@ -44,11 +44,14 @@ pub(crate) fn build(release: bool) -> Command {
     build
 }
 
+/// Where everything is built.
+pub(crate) fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Where a program of the workspace is built.
 pub(crate) fn program(name: &str, release: bool) -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target
+    target_folder()
         .join(if release { "release" } else { "debug" })
         .join(name)
 }

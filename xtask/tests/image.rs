@@ -152,4 +152,17 @@ fn what_cannot_be_an_image_is_said() {
         "{}",
         said(&output)
     );
+
+    fs::write(
+        programs.path().join("node-readiness-reporter"),
+        vec![0; 5_000_001],
+    )
+    .unwrap();
+    let output = image(target.path(), programs.path(), "amd64");
+    assert!(!output.status.success());
+    assert!(
+        said(&output).contains("the reporter may have 5000000 bytes"),
+        "{}",
+        said(&output)
+    );
 }

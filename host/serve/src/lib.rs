@@ -101,7 +101,7 @@ impl Server {
             let (tls, handler, end) = (tls.clone(), handler.clone(), end.clone());
             connections.spawn(async move {
                 if let Err(error) = connection(stream, tls, handler, end).await {
-                    debug!(error = &*error, "a connection failed");
+                    debug!(error = chain(&*error), "a connection failed");
                 }
                 drop(place);
             });
@@ -221,6 +221,34 @@ fn any_address() -> IpAddr {
         Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
         Err(_) => Ipv4Addr::UNSPECIFIED.into(),
     }
+}
+
+/// An error with its causes, each once, without the numbers of the system.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let words = words(error);
+        if !text.contains(&words) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&words);
+        }
+        next = error.source();
+    }
+    text
+}
+
+fn words(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let is_of_system = error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.raw_os_error().is_some());
+    if is_of_system && let Some(end) = text.rfind(" (os error ") {
+        text.truncate(end);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use super::{Outcome, PATIENCE, READ, start};
-use crate::connection::plain;
 
 /// Why a command is counted as not ready.
 const FAILED: &str = "HealthCheckFailed";
@@ -30,12 +29,12 @@ struct Group {
 }
 
 pub(super) async fn ask(command: &[String]) -> Outcome {
-    let name = command.join(" ");
-    let name = start(name.as_bytes());
+    // Its arguments are not told: everybody can read the condition.
+    let name = command.first().map_or("", String::as_str);
     let mut group = match Group::spawn(command) {
         Ok(group) => group,
         Err(error) => {
-            let message = format!("Command {name} cannot be started: {}", plain(&error));
+            let message = format!("Command {name} cannot be started: {}", serve::chain(&error));
             return Outcome::failed(FAILED, message);
         }
     };
@@ -51,7 +50,10 @@ pub(super) async fn ask(command: &[String]) -> Outcome {
             let message = format!("Command {name} failed ({status}): {}", start(&said));
             return Outcome::unready(FAILED, message);
         }
-        Ok(Err(error)) => format!("Command {name} cannot be waited for: {}", plain(&error)),
+        Ok(Err(error)) => format!(
+            "Command {name} cannot be waited for: {}",
+            serve::chain(&error)
+        ),
         Err(_) => format!(
             "Command {name} did not end within {} s: {}",
             PATIENCE.as_secs(),

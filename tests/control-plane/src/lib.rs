@@ -22,4 +22,4 @@ pub use assets::{
 };
 pub use components::{ControllerManager, FAKE_NODE, Kwok, NodeProblemDetector, Scheduler};
 pub use control_plane::{ControlPlane, CpuSeconds, Kept, Options, Pids, User};
-pub use process::{Lifetime, Process, command, cpu_seconds};
+pub use process::{Lifetime, Process, command, cpu_seconds, peak_memory_kib};

@@ -216,6 +216,21 @@ pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// The most memory that a process had in RAM so far, in KiB; `VmHWM` of proc(5)'s `status`.
+///
+/// # Errors
+///
+/// There is no such process, or no `/proc`.
+pub fn peak_memory_kib(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    kib.with_context(|| format!("{path} is not as proc(5) describes it"))
+}
+
 fn tail(log: &Path) -> std::io::Result<String> {
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();

@@ -9,17 +9,6 @@ use crate::{FALCO, NODE, cluster, until_asked};
 /// What a container of the reporter may have.
 const LIMIT_KIB: u64 = 32 * 1024;
 
-/// The most memory that a process had so far, in KiB.
-fn peak_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap()
-}
-
 #[tokio::test]
 async fn compat_048_an_answer_without_an_end_takes_no_memory() {
     let cluster = cluster().await;
@@ -37,7 +26,7 @@ async fn compat_048_an_answer_without_an_end_takes_no_memory() {
     );
     assert_eq!(condition.message, Some(expected));
     until_asked(&endpoint, 20).await;
-    let peak = peak_memory(reporter.pid());
+    let peak = control_plane::peak_memory_kib(reporter.pid()).unwrap();
     assert!(peak < LIMIT_KIB, "{peak} KiB");
     reporter.terminate().await.unwrap();
 }
@@ -88,7 +77,10 @@ async fn compat_048_an_https_endpoint_shows_a_certificate_that_is_trusted() {
     // By a file, whose authority is exchanged.
     let settings = settings.set("CHECK_CA_FILE", file.to_str().unwrap());
     let mut reporter = Reporter::start(&cluster, &settings.clone().argument("-v=4")).unwrap();
-    reporter.until_logged("UnknownIssuer").await.unwrap();
+    reporter
+        .until_logged("invalid peer certificate")
+        .await
+        .unwrap();
     std::fs::write(&file, &authority.pem).unwrap();
     cluster.until_condition(NODE, FALCO, "True").await.unwrap();
     reporter.terminate().await.unwrap();

@@ -1,7 +1,7 @@
 //! The rights of docs/reporter.md, and nothing beyond.
 
 use cluster_tests::reporter::{ACCOUNT, documented, documented_rights};
-use cluster_tests::{Cluster, Endpoint, Reporter, Settings, worker};
+use cluster_tests::{Cluster, Endpoint, Reporter, Settings, wait, worker};
 
 use crate::{FALCO, NODE, cluster, cluster_with, requests, writes};
 
@@ -34,7 +34,13 @@ async fn compat_049_a_right_that_is_missing_is_named_once() {
     let mut reporter = start(&cluster, &[], &settings);
     let expected = "cannot update resource \"nodes/status\"";
     reporter.until_logged(expected).await.unwrap();
-    crate::until_writes(&cluster, 3).await;
+    wait::until("three attempts to write", || async {
+        let requests = requests(&cluster);
+        let tried = requests.iter().filter(|one| one.verb == "update").count();
+        Ok((tried >= 3).then_some(()).ok_or(tried.to_string()))
+    })
+    .await
+    .unwrap();
     assert_eq!(reporter.log().unwrap().matches(expected).count(), 1);
     cluster.apply(&rights).unwrap();
     cluster.until_condition(NODE, FALCO, "False").await.unwrap();
@@ -45,7 +51,8 @@ async fn compat_049_a_right_that_is_missing_is_named_once() {
 #[tokio::test]
 async fn compat_050_it_acts_as_its_node_and_as_no_other() {
     let cluster = cluster_with(&[
-        "--authorization-mode=Node,RBAC",
+        // Beside RBAC, which is there already.
+        "--authorization-mode=Node",
         "--enable-admission-plugins=NodeRestriction",
     ])
     .await;

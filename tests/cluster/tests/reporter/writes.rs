@@ -70,14 +70,24 @@ async fn compat_049_it_writes_what_is_new_and_nothing_else() {
     assert_eq!(writes(&cluster), 2);
 
     // A status, then a message at once, and no further message within the heartbeat period.
-    for time in 0..10 {
-        endpoint.answer(Answer::new(503, format!("at 12:00:{time:02}")));
+    endpoint.answer(Answer::new(503, "at 12:00:00"));
+    cluster.until_condition(NODE, FALCO, "False").await.unwrap();
+    endpoint.answer(Answer::new(503, "at 12:00:01"));
+    let message = async || {
+        let condition = cluster.condition(NODE, FALCO).await.unwrap().unwrap();
+        condition.message.unwrap()
+    };
+    wait::until_true("the second message is written", || async {
+        Ok(message().await.ends_with(": at 12:00:01"))
+    })
+    .await
+    .unwrap();
+    for second in 2..10 {
+        endpoint.answer(Answer::new(503, format!("at 12:00:{second:02}")));
         until_asked(&endpoint, 3).await;
     }
     assert_eq!(writes(&cluster), 4);
-    let last = cluster.until_condition(NODE, FALCO, "False").await.unwrap();
-    let message = last.message.unwrap();
-    assert!(message.ends_with(": at 12:00:01"), "{message}");
+    assert!(message().await.ends_with(": at 12:00:01"));
     reporter.terminate().await.unwrap();
 
     assert_eq!(rest(&cluster), before);
@@ -88,7 +98,11 @@ async fn compat_049_it_writes_what_is_new_and_nothing_else() {
             "update" => format!("/api/v1/nodes/{NODE}/status"),
             verb => panic!("{verb} {path}"),
         };
-        assert_eq!((path, request.code), (expected.as_str(), 200));
+        assert_eq!(
+            (path, request.code),
+            (expected.as_str(), 200),
+            "{request:?}"
+        );
     }
 }
 
