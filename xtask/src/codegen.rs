@@ -7,34 +7,55 @@ use anyhow::{Context, bail, ensure};
 
 use crate::steps::{build, program, root, step};
 
-/// Where the CRD is kept: for `kubectl apply`, and where Helm and kustomize look for it.
-const CRDS: [&str; 3] = [
-    "crds/nodereadinessrules.yaml",
-    "deploy/helm/node-readiness-controller/crds/nodereadinessrules.yaml",
-    "deploy/kustomize/base/crd.yaml",
+/// What a subcommand of `host` prints, and where it is kept: for `kubectl apply`, and where Helm and kustomize
+/// look for it.
+const KEPT: [(&str, &[&str]); 2] = [
+    (
+        "crd",
+        &[
+            "crds/nodereadinessrules.yaml",
+            "deploy/helm/node-readiness-controller/crds/nodereadinessrules.yaml",
+            "deploy/kustomize/base/crd.yaml",
+        ],
+    ),
+    (
+        "gate",
+        &[
+            "deploy/helm/node-readiness-controller/files/gate.yaml",
+            "deploy/kustomize/gate/gate.yaml",
+        ],
+    ),
 ];
 
 /// Writes what is generated, or checks that it is as it would be written.
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     println!("== generated files");
     step("build", &mut build(false))?;
-    let output = Command::new(program("host", false)).arg("crd").output()?;
-    ensure!(
-        output.status.success(),
-        "`host crd` failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    for crd in CRDS {
-        let path = root().join(crd);
-        let kept = fs::read(&path).unwrap_or_default();
-        if kept == output.stdout {
-            continue;
+    for (subcommand, files) in KEPT {
+        let output = Command::new(program("host", false))
+            .arg(subcommand)
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "`host {subcommand}` failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        for file in files {
+            keep(file, &output.stdout, check)?;
         }
-        if check {
-            bail!("{crd} is not what the code generates; run `cargo xtask codegen`");
-        }
-        fs::write(&path, &output.stdout).with_context(|| format!("{crd} cannot be written"))?;
-        println!("wrote {crd}");
     }
+    Ok(())
+}
+
+fn keep(file: &str, content: &[u8], check: bool) -> anyhow::Result<()> {
+    let path = root().join(file);
+    if fs::read(&path).unwrap_or_default() == content {
+        return Ok(());
+    }
+    if check {
+        bail!("{file} is not what the code generates; run `cargo xtask codegen`");
+    }
+    fs::write(&path, content).with_context(|| format!("{file} cannot be written"))?;
+    println!("wrote {file}");
     Ok(())
 }

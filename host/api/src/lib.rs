@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod birth;
 pub mod check;
 pub mod crds;
 mod lenient;

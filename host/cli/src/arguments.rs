@@ -7,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::input::BadInput;
-use crate::{cleanup, completions, crd, eval, output, run};
+use crate::{cleanup, completions, crd, eval, gate, output, run};
 
 /// Holds Kubernetes nodes back by a taint until they are ready, as a sandboxed policy decides.
 #[derive(Debug, Parser)]
@@ -27,6 +27,7 @@ enum Command {
     Run(Box<run::Options>),
     Eval(eval::Options),
     Crd(crd::Options),
+    Gate(gate::Options),
     Cleanup(cleanup::Options),
     Completions(completions::Options),
 }
@@ -57,6 +58,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Run(options) => run::run(*options),
         Command::Eval(options) => eval::run(options),
         Command::Crd(options) => crd::run(options),
+        Command::Gate(options) => gate::run(options),
         Command::Cleanup(options) => cleanup::run(options),
         Command::Completions(options) => completions::run(options),
     };

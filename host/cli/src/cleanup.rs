@@ -15,8 +15,11 @@ Nothing may run meanwhile that would put it back: with --scale-down the Deployme
 its pods are awaited, and the lease is held until the end. What goes is what the records on the nodes
 say is a rule's; other taints stay, and so do completed bootstraps of rules that stay.
 
+The gate at birth goes first, where there is one: nobody would release what it holds.
+
 It takes the rights to get, list and patch nodes, to list and patch rules (and delete them with
---delete-rules), to get, create, update and watch the lease, and with --scale-down to get the
+--delete-rules), to delete the mutatingadmissionpolicy and the mutatingadmissionpolicybinding
+node-readiness-gate, to get, create, update and watch the lease, and with --scale-down to get the
 Deployment, patch its scale and list pods.
 
 Examples:

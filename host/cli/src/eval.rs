@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide, field};
+use controller::freeze;
 use engine::{Engine, Policy};
 use jiff::Timestamp;
 use planner::ownership;
@@ -191,7 +192,8 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     })
 }
 
-fn load(file: Option<PathBuf>) -> anyhow::Result<Policy> {
+/// The policy of a file; without one the built-in policy.
+pub fn load(file: Option<PathBuf>) -> anyhow::Result<Policy> {
     // One call at a time: nothing to reserve for more.
     let engine = Engine::new(&engine::Options {
         slots: 1,
@@ -218,9 +220,10 @@ fn load(file: Option<PathBuf>) -> anyhow::Result<Policy> {
 }
 
 /// Rules that can be evaluated, or the policy's failures to check them.
-type Checked = Result<Vec<ActiveRule>, Vec<String>>;
+pub type Checked = Result<Vec<ActiveRule>, Vec<String>>;
 
-fn activate(
+/// Rules as they are decided with.
+pub fn activate(
     rules: &[GivenRule],
     policy: &Policy,
     prefixes: &TaintPrefixes,
@@ -228,14 +231,16 @@ fn activate(
     let mut active = Vec::new();
     let mut problems = Vec::new();
     let mut failures = Vec::new();
+    let frozen = rules.iter().any(|given| freeze(&given.object).is_some());
     for given in rules {
         let GivenRule { object, place, .. } = given;
-        let rule = object
+        let mut rule = object
             .to_rule(prefixes)
             .map_err(|error| BadInput::one(format!("{place}: {error}")))?;
         let selector = object
             .selector()
             .map_err(|error| BadInput::one(format!("{place}: {error}")))?;
+        rule.suspended |= frozen;
         let rule = Arc::new(rule);
         let about = format!("rule '{}', policy {}", rule.name, policy.name());
         match policy.check(&rule) {

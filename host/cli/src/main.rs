@@ -6,6 +6,7 @@ mod completions;
 mod crd;
 mod eval;
 mod exit;
+mod gate;
 mod input;
 mod output;
 mod prefixes;

@@ -18,6 +18,7 @@ use planner::plan::{Candidate, Input, Plan, plan};
 use planner::rule::{Rule, TaintPrefixes};
 use tokio::time::timeout;
 
+use crate::birth;
 use crate::client::{RequestError, patch_metadata, timely};
 use crate::connect::{ConnectError, connect, connect_apart};
 use crate::lease::{self, Election, NoNamespace};
@@ -158,14 +159,31 @@ impl Cleanup {
     }
 
     async fn run(mut self, say: &mut dyn FnMut(&str)) -> Result<Summary, CleanupError> {
+        let gate = birth::delete(&self.client, self.options.dry_run, say).await;
         let rules = self.rules(ListParams::default()).await?;
         let deleted = self.delete(say).await?;
+        self.free_all(&deleted, say).await?;
+        if gate && !self.options.dry_run {
+            // An API server may have used it for a moment longer.
+            self.free_all(&deleted, say).await?;
+        }
+        for rule in &rules {
+            self.remove_finalizer(rule, say).await?;
+        }
+        Ok(self.summary)
+    }
+
+    async fn free_all(
+        &mut self,
+        deleted: &[(Rule, api::Selector)],
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(), CleanupError> {
         let nodes = self.nodes().await?;
         let all = nodes.len();
         let mut failed = 0;
         for node in nodes {
             let name = node.facts.name.clone();
-            if let Err(why) = self.free(node, &deleted, say).await {
+            if let Err(why) = self.free(node, deleted, say).await {
                 say(&format!("node/{name}: not free: {why}"));
                 failed += 1;
             }
@@ -173,10 +191,7 @@ impl Cleanup {
         if failed > 0 {
             return Err(CleanupError::Nodes { failed, all });
         }
-        for rule in &rules {
-            self.remove_finalizer(rule, say).await?;
-        }
-        Ok(self.summary)
+        Ok(())
     }
 
     /// All rules that a selector names; none where there is no definition of them.

@@ -4,6 +4,7 @@
 //! The only crate that talks to a cluster. What it never does is decide: the same [`decide`]
 //! serves `host eval`, so that what eval says, run does.
 
+pub mod birth;
 mod certificates;
 pub mod cleanup;
 mod client;
@@ -34,5 +35,6 @@ pub use options::{
     Alarm, Certificates, LeaderElection, Limits, Metrics, MetricsCertificate, Options,
     RequestLimit, Webhook,
 };
+pub use rules::freeze;
 pub use run::{RunError, run};
 pub use webhook::WebhookError;

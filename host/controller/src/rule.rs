@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::birth::new_nodes;
 use crate::client::{RequestError, patch_metadata, within};
 use crate::events::Object;
 use crate::metrics::Write;
@@ -284,7 +285,8 @@ const SWITCHES: [&str; 4] = [
 fn warn_about(shared: &Shared, object: &NodeReadinessRule, status: &NodeReadinessRuleStatus) {
     let wanted = |condition: &&Condition| match condition.r#type.as_str() {
         "Ready" => SWITCHES.contains(&condition.reason.as_str()),
-        _ => condition.status == Status::True,
+        "Conflict" | "Stalled" => condition.status == Status::True,
+        _ => false,
     };
     let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
     for condition in status.conditions.iter().filter(wanted) {
@@ -323,6 +325,7 @@ fn compose(shared: &Shared, object: &NodeReadinessRule, uid: &str) -> NodeReadin
         .iter()
         .filter(|node| active.selector.matches(&node.facts.labels))
         .count();
+    let new_nodes = new_nodes(active, &shared.limits.prefixes, now);
     let mut ledger = shared.ledger();
     let entry = ledger.rule(uid);
     status::compose(
@@ -332,6 +335,7 @@ fn compose(shared: &Shared, object: &NodeReadinessRule, uid: &str) -> NodeReadin
             matched,
             nodes: &entry.nodes,
             frozen: rules.frozen.as_ref(),
+            new_nodes: &new_nodes,
         },
         now,
     )

@@ -41,15 +41,20 @@ pub(crate) struct Frozen {
     pub(crate) why: String,
 }
 
+/// Why a rule freezes every rule; none if it does not.
+pub fn freeze(object: &NodeReadinessRule) -> Option<&str> {
+    // One that is being deleted must not hold up its own release.
+    let exists = object.meta().deletion_timestamp.is_none();
+    let why = object.annotations().get(FREEZE).filter(|_| exists)?;
+    Some(why)
+}
+
 impl Frozen {
     fn find(objects: &[Arc<NodeReadinessRule>]) -> Option<Self> {
         let frozen = objects.iter().filter_map(|object| {
-            // One that is being deleted must not hold up its own release.
-            let exists = object.as_ref().meta().deletion_timestamp.is_none();
-            let why = object.annotations().get(FREEZE).filter(|_| exists)?;
             Some(Self {
                 rule: object.name_any(),
-                why: why.clone(),
+                why: freeze(object)?.to_owned(),
             })
         });
         frozen.min_by(|one, two| one.rule.cmp(&two.rule))

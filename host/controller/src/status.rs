@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::NodeReadinessRule;
+use api::birth::HOLDS_NEW_NODES;
 use api::rule::status::{
     Condition, ConditionResult, DryRunResults, NodeCounts, NodeEvaluation, NodeFailure,
     NodeReadinessRuleStatus, TaintStatus,
@@ -14,6 +15,7 @@ use planner::Timestamp;
 use planner::plan::Action;
 use planner::rule::{Enforcement, Rule, Status};
 
+use crate::birth::NewNodes;
 use crate::ledger::{NodeEntry, Standing};
 use crate::rules::{FREEZE, Frozen};
 
@@ -34,6 +36,8 @@ pub(crate) struct Matching<'a> {
     pub(crate) nodes: &'a BTreeMap<String, NodeEntry>,
     /// Why every rule is frozen.
     pub(crate) frozen: Option<&'a Frozen>,
+    /// What becomes of a node that shows nothing yet.
+    pub(crate) new_nodes: &'a NewNodes,
 }
 
 /// The status of a rule that can be used.
@@ -62,7 +66,11 @@ pub(crate) fn stalled(
     problem: &str,
     now: Timestamp,
 ) -> NodeReadinessRuleStatus {
-    let told = [("Ready", Status::False), ("Stalled", Status::True)];
+    let told = [
+        ("Ready", Status::False),
+        ("Stalled", Status::True),
+        (HOLDS_NEW_NODES, Status::False),
+    ];
     let told =
         told.map(|(name, status)| condition(object, name, status, "InvalidRule", problem, now));
     NodeReadinessRuleStatus {
@@ -149,10 +157,17 @@ fn conditions(
     } else {
         tell("Conflict", Status::False, "NoConflict", "")
     };
+    let new = matching.new_nodes;
+    let held = if new.held {
+        Status::True
+    } else {
+        Status::False
+    };
     vec![
         tell("Ready", status, reason, &message),
         conflict,
         tell("Stalled", Status::False, "Usable", ""),
+        tell(HOLDS_NEW_NODES, held, &new.reason, &new.message),
     ]
 }
 

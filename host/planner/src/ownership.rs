@@ -23,8 +23,10 @@ pub struct Record {
     pub rule_uid: String,
     /// Name of the rule, for people; decides only where the rule has no UID.
     pub rule: String,
-    /// When the rule became the owner.
-    pub since: Timestamp,
+    /// When the rule became the owner. A gate at birth has no clock and leaves it out: there it is
+    /// when the node was created. None where that is not known either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Reason of the policy's decision then.
     pub reason: String,
     /// Does it not count against the rule's budget? So where the rule found the taint there, and
@@ -41,7 +43,7 @@ impl Record {
             effect: id.effect,
             rule_uid: rule.uid.clone(),
             rule: rule.name.clone(),
-            since,
+            since: Some(since),
             reason: reason.to_owned(),
             free: false,
         }
@@ -79,6 +81,10 @@ pub fn read(node: &Node, prefixes: &TaintPrefixes) -> Vec<Record> {
     let records = values.filter_map(|value| serde_json::from_value(value).ok());
     let mut records: Vec<Record> = records
         .filter(|record: &Record| prefixes.allow(&record.key))
+        .map(|record| Record {
+            since: record.since.or(node.created),
+            ..record
+        })
         .collect();
     records.sort();
     records

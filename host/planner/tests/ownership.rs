@@ -249,3 +249,45 @@ fn a_record_that_cannot_be_read_releases_nothing() {
             .is_of(&rule("a"))
     );
 }
+
+/// A gate at birth has no clock.
+#[test]
+fn a_record_without_a_time_is_as_old_as_its_node() {
+    let text = r#"[{"key":"readiness.k8s.io/agent","effect":"NoSchedule","ruleUID":"a-uid","rule":"a","reason":"GateAtBirth","free":true}]"#;
+    let born = Node {
+        annotations: [(ownership::ANNOTATION, text)].into(),
+        created: Some(at(7)),
+        ..tainted()
+    };
+    let prefixes = TaintPrefixes::default();
+    assert_eq!(ownership::problem(&born, &prefixes), None);
+    let held = || [Case::new(rule("a"), verdict(Present, false))];
+    let plan = plan_for(&born, &held());
+    assert!(plan.changes.is_empty(), "there is nothing to put right");
+    let outcome = &plan.outcomes[0];
+    assert_eq!(outcome.owned_since, Some(at(7)));
+    assert!(!outcome.adopted && !outcome.counts);
+    // It goes with its rule, as any other.
+    assert_eq!(plan_for(&born, &[]).changes.remove, [id("agent")]);
+
+    // Beside another rule's taint it stays what it is, and has a time then.
+    let other = Rule {
+        taint: id("other"),
+        ..rule("b")
+    };
+    let cases = [held()[0].clone(), Case::new(other, verdict(Present, false))];
+    let both = apply(&born, &plan_for(&born, &cases).changes);
+    let records = ownership::read(&both, &prefixes);
+    assert_eq!(records.len(), 2);
+    assert_eq!((records[0].since, records[0].free), (Some(at(7)), true));
+    // A file may not say when the node was created.
+    let undated = Node {
+        created: None,
+        ..born
+    };
+    assert!(
+        plan_for(&undated, &held()).outcomes[0]
+            .owned_since
+            .is_some()
+    );
+}

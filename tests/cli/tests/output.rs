@@ -285,3 +285,30 @@ fn a_completion_script_names_the_subcommands() {
     assert_eq!((output.status, output.stderr.as_str()), (0, ""));
     assert!(output.stdout.contains("--health-probe-bind-address"));
 }
+
+/// One annotation on any rule, as in a cluster.
+#[test]
+fn where_every_rule_is_frozen_nothing_would_be_done() {
+    let frozen = RULE.replace(
+        "  name: agent",
+        "  name: other\n  annotations: {readiness.node.x-k8s.io/freeze-all: why}",
+    );
+    let files = [
+        ("a.yaml", RULE),
+        ("b.yaml", frozen.as_str()),
+        ("n.yaml", NODE),
+    ];
+    let folder = folder_with(&files);
+    let arguments = [
+        "eval", "--rule", "a.yaml", "b.yaml", "--node", "n.yaml", "-o", "json",
+    ];
+    let output = cli_tests::program::host_in(folder.path(), &arguments, &[]).unwrap();
+    let report = json(&output.stdout);
+    let results = report["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2);
+    for result in results {
+        assert_eq!(result["action"], "None");
+    }
+    assert_eq!(results[0]["reason"], "Suspended");
+    assert_eq!(report["changes"], json("[]"));
+}

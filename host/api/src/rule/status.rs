@@ -33,7 +33,8 @@ pub struct NodeReadinessRuleStatus {
     pub observed_generation: Option<i64>,
 
     /// How the rule itself is: `Ready`, `Stalled` (it cannot be enforced as it is written),
-    /// `Conflict` (an older rule decides about the same taint on some of the nodes).
+    /// `Conflict` (an older rule decides about the same taint on some of the nodes), `HoldsNewNodes` (it
+    /// holds a node that shows no condition yet; where the gate is installed, from its creation).
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 32))]
     #[serde(

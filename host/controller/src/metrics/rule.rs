@@ -300,8 +300,8 @@ impl RuleMetrics {
         if outcome.action == Action::RemoveTaint {
             let mut records = change.records.iter();
             let ours = records.find(|record| record.is_of(rule) && record.is_for(&rule.taint));
-            if let Some(record) = ours {
-                self.hold.observe(seconds(record.since, now).max(0.0));
+            if let Some(since) = ours.and_then(|record| record.since) {
+                self.hold.observe(seconds(since, now).max(0.0));
             }
         }
         let Some(bootstrap) = self.bootstrap.as_ref().filter(|_| outcome.completes) else {

@@ -304,7 +304,7 @@ impl<'a> Draft<'a> {
             after: self.add.contains_key(id) || (before && !self.remove.contains_key(id)),
             adopted: self.adopted.contains(&index),
             completes,
-            owned_since: record.map(|record| record.since),
+            owned_since: record.map(|record| record.since.unwrap_or(self.input.now)),
             counts: record.is_some_and(|record| !record.free) && !self.input.node.terminating,
             state,
             reason,

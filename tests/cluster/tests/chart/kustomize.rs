@@ -20,7 +20,7 @@ async fn compat_046_kustomize_is_accepted_and_says_what_the_chart_says() {
     let folder = cli_tests::program::workspace().join("deploy");
     cluster.create_node(&worker("node-1", false)).await.unwrap();
     // The webhook, which is applied last, is not reached in this network.
-    for overlay in ["base", "metrics", "webhook"] {
+    for overlay in ["base", "metrics", "gate", "webhook"] {
         let path = folder.join("kustomize").join(overlay);
         let path = path.display().to_string();
         let built = cluster.plane.kubectl_ok(&["kustomize", &path]).unwrap();

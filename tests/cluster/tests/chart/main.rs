@@ -8,6 +8,7 @@
 
 mod commands;
 mod document;
+mod gate;
 mod kustomize;
 mod life;
 mod rendered;
