@@ -127,6 +127,15 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// The rule, where it is new or enforced from now on.
+    pub fn begins(&self) -> Option<&'a NodeReadinessRule> {
+        match *self {
+            Self::Create { new } => Some(new),
+            Self::Update { old, new } => (is_dry_run(old) && enforces(new)).then_some(new),
+            Self::Delete => None,
+        }
+    }
+
     /// Reviews the change. `others` are the rules that exist; the changed one may be among them.
     pub fn review<'o>(&self, others: impl IntoIterator<Item = &'o Existing>) -> Review {
         let mut review = Review::default();

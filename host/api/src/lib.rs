@@ -11,14 +11,17 @@ pub mod admission;
 pub mod birth;
 pub mod check;
 pub mod crds;
+pub mod daemon_set;
 mod lenient;
 pub mod names;
 pub mod node;
 pub mod patch;
 pub mod rule;
 pub mod selector;
+pub mod toleration;
 pub mod webhook;
 
+pub use daemon_set::DaemonSet;
 pub use node::Node;
 pub use patch::node_patch;
 pub use rule::convert::InvalidRule;

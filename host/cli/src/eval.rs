@@ -17,7 +17,7 @@ use planner::ownership;
 use planner::rule::TaintPrefixes;
 
 use crate::exit::Exit;
-use crate::input::nodes::GivenNode;
+use crate::input::nodes::{Given, GivenNode};
 use crate::input::rules::GivenRule;
 use crate::input::{self, BadInput, STDIN};
 use crate::{output, prefixes};
@@ -39,8 +39,8 @@ pub struct Options {
 
     /// Nodes: files, folders without their sub-folders, or `-` for standard input
     ///
-    /// Without it: the nodes of the cluster that the kubeconfig's current context names. They are
-    /// only read.
+    /// DaemonSets may be among them. Without it: those of the cluster that the kubeconfig's current
+    /// context names. They are only read.
     #[arg(long = "node", value_name = "NODES", num_args = 1..)]
     nodes: Vec<PathBuf>,
 
@@ -84,7 +84,10 @@ Input:
   them; so are the names, labels and conditions of nodes. All given rules are put beside each node
   together. What a node carries for rules that were not given is left alone. A rule without a
   metadata.uid is recognised by its name where a node records completions or ownership. A node
-  without a status shows none of its conditions.
+  without a status shows none of its conditions. DaemonSets among the nodes are looked at for one
+  thing: a warning says where pods that report a condition (by the variable CONDITION_TYPE or CHECKS
+  of a container, or the annotation readiness.node.x-k8s.io/reports) do not tolerate the taint of a
+  rule that waits for it.
 
 Result:
   One entry for each rule and node that the rule selects, and for each node on which a rule that
@@ -102,7 +105,8 @@ Examples:
   kubectl get nodes -o yaml | host eval --rule rule.yaml --node -
   host eval --rule rules/ --node nodes.json -o json | jq '.results[] | select(.action != \"None\")'
   host eval --rule rule.yaml --node node.yaml --policy policy.wasm --now 2026-07-01T12:00:00Z
-  host eval --rule rule.yaml                 # the nodes of the current cluster
+  kubectl get nodes,daemonsets -A -o yaml | host eval --rule rule.yaml --node -
+  host eval --rule rule.yaml                 # the nodes and DaemonSets of the current cluster
 
 Exit status:
   0  evaluated, whatever the outcome
@@ -139,8 +143,11 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         .into());
     }
     let rules = input::rules::rules(&input::read(&rules)?, &prefixes)?;
-    let mut nodes = if nodes.is_empty() {
-        cluster::nodes(kubeconfig.as_deref())?
+    let Given {
+        mut nodes,
+        daemon_sets,
+    } = if nodes.is_empty() {
+        cluster::objects(kubeconfig.as_deref())?
     } else {
         input::nodes::nodes(&input::read(&nodes)?)?
     };
@@ -178,6 +185,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     }
     report.sort();
     tell(&report, &rules, &nodes);
+    warn(&rules, &daemon_sets);
     output::result(&match format {
         Format::Table => table::table(&report),
         Format::Json => {
@@ -295,6 +303,17 @@ fn tell(report: &Report, rules: &[ActiveRule], nodes: &[GivenNode]) {
             "{} {verb} none of the given nodes",
             names("rule", &idle)
         ));
+    }
+}
+
+/// Pods that report what a rule waits for, and that its taint keeps away.
+fn warn(rules: &[ActiveRule], daemon_sets: &[api::DaemonSet]) {
+    for active in rules {
+        for set in daemon_sets {
+            if let Some(blocked) = set.blocked_by(&active.rule, &active.selector) {
+                output::warning(format_args!("rule '{}': {blocked}", active.rule.name));
+            }
+        }
     }
 }
 

@@ -22,6 +22,11 @@ pub fn error(message: impl Display) {
     line("error", message);
 }
 
+/// Something that will go wrong.
+pub fn warning(message: impl Display) {
+    line("warning", message);
+}
+
 /// Something that one should know about the result.
 pub fn note(message: impl Display) {
     line("note", message);

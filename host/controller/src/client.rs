@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, ObjectList, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use kube::{Client, Resource};
 use serde::Deserialize;
@@ -81,6 +81,27 @@ pub(crate) async fn within<T>(
         }
         other => RequestError::Other(chain(other)),
     })
+}
+
+/// All objects of a list, page by page.
+pub(crate) async fn all_pages<K, E, F>(
+    size: u32,
+    ask: impl Fn(ListParams) -> F,
+) -> Result<Vec<K>, E>
+where
+    K: Clone,
+    F: Future<Output = Result<ObjectList<K>, E>>,
+{
+    let mut listed = Vec::new();
+    let mut page = ListParams::default().limit(size);
+    loop {
+        let list = ask(page.clone()).await?;
+        listed.extend(list.items);
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(listed),
+        }
+    }
 }
 
 /// What an answer to a patch is read for. Of the rest, mostly managed fields, nothing is kept.

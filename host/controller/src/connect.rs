@@ -3,27 +3,29 @@
 mod explain;
 mod kubeconfig;
 
+use std::fmt::Debug;
 use std::path::Path;
 
 use hyper::body::Incoming;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder, ConfigExt};
-use kube::{Client, Config};
+use kube::{Client, Config, Resource};
+use serde::de::DeserializeOwned;
 use tower::retry::RetryLayer;
 use tower::util::BoxService;
 use tower::{ServiceBuilder, ServiceExt};
 
-use crate::client::timely;
+use crate::client::{all_pages, timely};
 use crate::lease::IN_NETWORK;
 use crate::metrics::Metrics;
 
 pub(crate) use explain::chain;
 
-/// Nodes in one answer of the API server.
+/// Objects in one answer of the API server.
 const PAGE: u32 = 500;
 
 /// A cluster could not be found or reached.
@@ -57,20 +59,22 @@ pub(crate) async fn connect_apart(
     Ok(cluster.client)
 }
 
-/// The nodes of a cluster as they are now. They are only read.
-pub async fn list_nodes(kubeconfig: Option<&Path>) -> Result<Vec<api::Node>, ConnectError> {
+/// What a rule is evaluated on.
+#[derive(Debug)]
+pub struct Objects {
+    /// All nodes.
+    pub nodes: Vec<api::Node>,
+    /// All DaemonSets, or why they cannot be listed.
+    pub daemon_sets: Result<Vec<api::DaemonSet>, ConnectError>,
+}
+
+/// The nodes of a cluster as they are now, and the DaemonSets. They are only read.
+pub async fn list_objects(kubeconfig: Option<&Path>) -> Result<Objects, ConnectError> {
     let cluster = Cluster::connect(kubeconfig, None).await?;
-    let nodes = Api::<api::Node>::all(cluster.client.clone());
-    let mut listed = Vec::new();
-    let mut page = ListParams::default().limit(PAGE);
-    loop {
-        let list = cluster.ask(nodes.list(&page)).await?;
-        listed.extend(list.items);
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(listed),
-        }
-    }
+    Ok(Objects {
+        nodes: cluster.list().await?,
+        daemon_sets: cluster.list().await,
+    })
 }
 
 type Service = BoxService<http::Request<Body>, http::Response<Incoming>, tower::BoxError>;
@@ -154,6 +158,15 @@ impl Cluster {
             None => builder.build(),
         };
         Ok(Self { client, way })
+    }
+
+    async fn list<K>(&self) -> Result<Vec<K>, ConnectError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let api = &Api::<K>::all(self.client.clone());
+        let page = |page| async move { self.ask(api.list(&page)).await };
+        all_pages(PAGE, page).await
     }
 
     async fn ask<T>(

@@ -186,6 +186,12 @@ impl Events {
         self.send(object, "Warning", (reason, "Reconcile"), event, note);
     }
 
+    /// What was warned of is over: if it comes again it is told again.
+    pub(crate) fn settled(&self, uid: &str, reason: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|(about, why, _), _| about != uid || *why != reason);
+    }
+
     fn send(
         &self,
         object: Object<'_>,

@@ -21,6 +21,7 @@ mod metrics;
 mod node;
 mod options;
 mod queue;
+mod reporters;
 mod rule;
 mod rules;
 mod run;

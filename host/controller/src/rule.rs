@@ -21,6 +21,7 @@ use crate::birth::new_nodes;
 use crate::client::{RequestError, patch_metadata, within};
 use crate::events::Object;
 use crate::metrics::Write;
+use crate::reporters;
 use crate::rules::{FREEZE, has_finalizer};
 use crate::shared::Shared;
 use crate::status::{self, Matching};
@@ -293,6 +294,7 @@ fn warn_about(shared: &Shared, object: &NodeReadinessRule, status: &NodeReadines
         let reason = match condition.r#type.as_str() {
             "Stalled" => "Stalled",
             "Conflict" => "Conflict",
+            reporters::CONDITION => reporters::CONDITION,
             _ => (SWITCHES.into_iter())
                 .find(|reason| *reason == condition.reason)
                 .unwrap_or("NotReady"),
@@ -302,7 +304,12 @@ fn warn_about(shared: &Shared, object: &NodeReadinessRule, status: &NodeReadines
             uid: &uid,
         };
         let note = condition.message.clone();
-        shared.events.warn(rule, reason, &condition.reason, note);
+        // Each of the pods that are blocked is news.
+        let subject = match reason {
+            reporters::CONDITION => &condition.message,
+            _ => &condition.reason,
+        };
+        shared.events.warn(rule, reason, subject, note);
     }
 }
 
@@ -336,6 +343,7 @@ fn compose(shared: &Shared, object: &NodeReadinessRule, uid: &str) -> NodeReadin
             nodes: &entry.nodes,
             frozen: rules.frozen.as_ref(),
             new_nodes: &new_nodes,
+            reporters: shared.reporters.finding(uid),
         },
         now,
     )

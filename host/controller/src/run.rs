@@ -25,7 +25,7 @@ use crate::options::{LeaderElection, Options};
 use crate::rules::has_finalizer;
 use crate::shared::Shared;
 use crate::webhook::{self, WebhookError};
-use crate::{health, node, rule};
+use crate::{health, node, reporters, rule};
 use serve::Server;
 
 /// Everything is looked at again this often, whatever the watches say.
@@ -151,6 +151,7 @@ pub async fn run(
             shared.objects.clone(),
             shared.policy.clone(),
             shared.limits.prefixes.clone(),
+            Arc::clone(&shared.reporters),
             end_servers.subscribe(),
         ));
     }
@@ -229,9 +230,13 @@ async fn work(
         workers.spawn(node::work(Arc::clone(&shared)));
     }
     workers.spawn(rule::work(Arc::clone(&shared), Arc::clone(&statuses)));
-    if let Some(gate) = gate {
-        workers.spawn(terms(Arc::clone(&shared), statuses, gate));
-    }
+    match gate {
+        Some(gate) => workers.spawn(terms(Arc::clone(&shared), statuses, gate)),
+        None => {
+            let shared = Arc::clone(&shared);
+            workers.spawn(async move { reporters::watch(&shared).await })
+        }
+    };
     workers.spawn(resync(shared));
     workers.join_next().await;
 }
@@ -257,7 +262,10 @@ async fn terms(shared: Arc<Shared>, statuses: Arc<rule::Statuses>, mut gate: Gat
         shared.metrics.set_leader(lease::NAME, true);
         statuses.clear();
         shared.begin_term();
-        gate.over(term).await;
+        tokio::select! {
+            () = gate.over(term) => {}
+            () = reporters::watch(&shared) => {}
+        }
         shared.end_term();
         warn!("this host does not lead any more: it writes nothing, and goes on watching");
     }

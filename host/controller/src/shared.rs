@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::node::Written;
 use crate::options::Limits;
 use crate::queue::Queue;
+use crate::reporters::Reporters;
 use crate::rules::{FREEZE, Frozen, RuleSet};
 
 /// Changes of many nodes within this time go into one status.
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) written: Written,
     seats: Seats,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) reporters: Arc<Reporters>,
     rules: RwLock<Arc<RuleSet>>,
     /// Set by the alarm, until the annotation that it writes is seen.
     frozen: Mutex<Option<Frozen>>,
@@ -79,6 +81,7 @@ impl Shared {
             written: Written::default(),
             seats: Seats::new(facts),
             metrics,
+            reporters: Arc::default(),
             rules: RwLock::default(),
             frozen: Mutex::default(),
             ledger: Mutex::default(),
@@ -143,6 +146,7 @@ impl Shared {
         if changed {
             self.ledger().retain(exists);
             self.seats.retain(exists);
+            self.reporters.rules_changed();
             self.all_nodes_due();
         }
     }
@@ -171,6 +175,7 @@ impl Shared {
     fn forget(&self) {
         self.written.forget_all();
         self.seats.forget_all();
+        self.reporters.forget();
         *self.ledger() = Ledger::default();
     }
 

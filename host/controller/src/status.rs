@@ -17,6 +17,7 @@ use planner::rule::{Enforcement, Rule, Status};
 
 use crate::birth::NewNodes;
 use crate::ledger::{NodeEntry, Standing};
+use crate::reporters::{self, Finding};
 use crate::rules::{FREEZE, Frozen};
 
 /// The most nodes that are listed one by one.
@@ -38,6 +39,8 @@ pub(crate) struct Matching<'a> {
     pub(crate) frozen: Option<&'a Frozen>,
     /// What becomes of a node that shows nothing yet.
     pub(crate) new_nodes: &'a NewNodes,
+    /// What is known of those who report what the rule waits for.
+    pub(crate) reporters: Finding,
 }
 
 /// The status of a rule that can be used.
@@ -163,12 +166,23 @@ fn conditions(
     } else {
         Status::False
     };
-    vec![
+    let mut told = vec![
         tell("Ready", status, reason, &message),
         conflict,
         tell("Stalled", Status::False, "Usable", ""),
         tell(HOLDS_NEW_NODES, held, &new.reason, &new.message),
-    ]
+    ];
+    let name = reporters::CONDITION;
+    let before = object.status.iter().flat_map(|status| &status.conditions);
+    let before = before.filter(|condition| condition.r#type == name).last();
+    told.extend(match (&matching.reporters, before) {
+        (Finding::Blocked(who), _) => Some(tell(name, Status::True, "TaintNotTolerated", who)),
+        // Said only where it was otherwise once.
+        (Finding::Free, Some(_)) => Some(tell(name, Status::False, "TaintTolerated", "")),
+        (Finding::NotYet, before) => before.cloned(),
+        (Finding::Free | Finding::Never, _) => None,
+    });
+    told
 }
 
 /// Is the rule in force on every node? The first reason why not.

@@ -27,6 +27,7 @@ use tracing::info;
 use crate::certificates::{CertificateError, Files, Served};
 use crate::client::timely;
 use crate::options::{Certificates, Webhook};
+use crate::reporters::Reporters;
 use managed::Managed;
 use serve::Server;
 
@@ -112,6 +113,7 @@ impl Bound {
         rules: Store<NodeReadinessRule>,
         policy: Policy,
         prefixes: TaintPrefixes,
+        reporters: Arc<Reporters>,
         end: watch::Receiver<bool>,
     ) {
         let Self {
@@ -123,11 +125,12 @@ impl Bound {
             info!(%address, "the webhook is served");
         }
         let reviewer = Arc::new(Reviewer {
-            api: Api::all(client.clone()),
+            client: client.clone(),
             rules,
             existing: Mutex::default(),
             policy,
             prefixes,
+            reporters,
         });
         let answer = move |request| answer(Arc::clone(&reviewer), request);
         let keep_certificate = async {
@@ -152,13 +155,14 @@ impl Bound {
 
 /// Knows the rules.
 struct Reviewer {
-    api: Api<NodeReadinessRule>,
+    client: Client,
     rules: Store<NodeReadinessRule>,
     /// The rules as they were compared last, by name: to take a selector apart takes longer than to
     /// compare it.
     existing: Mutex<Arc<HashMap<String, Arc<Existing>>>>,
     policy: Policy,
     prefixes: TaintPrefixes,
+    reporters: Arc<Reporters>,
 }
 
 impl Reviewer {
@@ -214,7 +218,14 @@ impl Reviewer {
         if let Some(rule) = change.wants_terms() {
             review.add(terms::problems(rule, &self.policy, &self.prefixes));
         }
-        review.refusal().map_or(Ok(review.warnings), Err)
+        if let Some(refusal) = review.refusal() {
+            return Err(refusal);
+        }
+        if let Some(rule) = change.begins() {
+            let found = self.reporters.warnings(&self.client, rule, &self.prefixes);
+            review.warnings.extend(found.await);
+        }
+        Ok(review.warnings)
     }
 
     /// These rules, with what is known of them from the last comparison.
@@ -239,7 +250,8 @@ impl Reviewer {
             return Ok(self.rules.state());
         }
         let parameters = ListParams::default();
-        let listed = tokio::time::timeout(LIST_TIMEOUT, timely(self.api.list(&parameters))).await;
+        let api = Api::<NodeReadinessRule>::all(self.client.clone());
+        let listed = tokio::time::timeout(LIST_TIMEOUT, timely(api.list(&parameters))).await;
         let problem = match listed {
             Ok(Ok(list)) => return Ok(list.items.into_iter().map(Arc::new).collect()),
             Ok(Err(error)) => error.to_string(),

@@ -5,6 +5,7 @@ mod agent;
 pub mod audit;
 mod barrier;
 mod cluster;
+pub mod document;
 pub mod endpoint;
 pub mod helm;
 mod host;

@@ -98,6 +98,12 @@ const KNOWN_FIELDS: Program = Program {
     package: ".",
 };
 
+/// It is fetched, and nothing of it is built.
+const KARPENTER: Module = Module {
+    folder: "karpenter",
+    path: "sigs.k8s.io/karpenter",
+};
+
 /// What every control plane needs, quickest first.
 const PROGRAMS: [Program; 3] = [
     Program {
@@ -237,6 +243,17 @@ pub fn kubeconform(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
 /// As [`assets`].
 pub fn known_fields(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     tool(&KNOWN_FIELDS, progress)
+}
+
+/// Finds the definition of Karpenter's `NodePool`, and fetches it if it is not there.
+///
+/// # Errors
+///
+/// There is no Go that is new enough, or no network.
+pub fn karpenter_node_pool() -> anyhow::Result<PathBuf> {
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let go = Go::find(&Environment::of_process(), modules, &["karpenter"])?;
+    Ok((go.fetched(KARPENTER)?).join("pkg/apis/crds/karpenter.sh_nodepools.yaml"))
 }
 
 fn tool(program: &Program, progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {

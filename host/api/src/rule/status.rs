@@ -34,7 +34,9 @@ pub struct NodeReadinessRuleStatus {
 
     /// How the rule itself is: `Ready`, `Stalled` (it cannot be enforced as it is written),
     /// `Conflict` (an older rule decides about the same taint on some of the nodes), `HoldsNewNodes` (it
-    /// holds a node that shows no condition yet; where the gate is installed, from its creation).
+    /// holds a node that shows no condition yet; where the gate is installed, from its creation), and,
+    /// where it was so, `ReporterBlocked` (pods that report a condition of the rule do not tolerate its
+    /// taint).
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 32))]
     #[serde(

@@ -1,4 +1,5 @@
-//! Nodes from files, as `kubectl get nodes -o yaml` or `-o json` saves them.
+//! Nodes from files, as `kubectl get nodes -o yaml` or `-o json` saves them; and DaemonSets, where they are
+//! among them.
 //!
 //! Decoded straight into the slim type: images and managed fields are never in memory. Only to say
 //! where a mistake is, a file is read once more, with the place of every field.
@@ -11,7 +12,7 @@ use api::check;
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
-use self::document::{Document, Object};
+use self::document::{DAEMON_SET, Document, Object};
 use super::tree::Tree;
 use super::yaml::{self, place};
 use super::{BadInput, Source};
@@ -30,9 +31,21 @@ pub struct GivenNode {
     pub has_status: bool,
 }
 
-/// Every node in these sources, in their order.
-pub fn nodes(sources: &[Source]) -> Result<Vec<GivenNode>, BadInput> {
-    let mut nodes = Vec::new();
+/// What rules are evaluated on.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// At least one, each with another name.
+    pub nodes: Vec<GivenNode>,
+    /// Whose pods may report conditions.
+    pub daemon_sets: Vec<api::DaemonSet>,
+}
+
+/// Every node and every DaemonSet in these sources, in their order.
+pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
+    let Given {
+        mut nodes,
+        mut daemon_sets,
+    } = Given::default();
     let mut problems = Vec::new();
     for source in sources {
         let mut found = Found::default();
@@ -44,7 +57,8 @@ pub fn nodes(sources: &[Source]) -> Result<Vec<GivenNode>, BadInput> {
             }
             Err(problem) => found.in_fields.push(problem),
         }
-        nodes.append(&mut found.nodes);
+        nodes.append(&mut found.given.nodes);
+        daemon_sets.append(&mut found.given.daemon_sets);
         problems.append(&mut found.problems);
         if !found.in_fields.is_empty() {
             let located = located(source);
@@ -61,7 +75,7 @@ pub fn nodes(sources: &[Source]) -> Result<Vec<GivenNode>, BadInput> {
         problems.push(format!("there is no {KIND} in {}", names.join(", ")));
     }
     if problems.is_empty() {
-        Ok(nodes)
+        Ok(Given { nodes, daemon_sets })
     } else {
         Err(BadInput(problems))
     }
@@ -70,7 +84,7 @@ pub fn nodes(sources: &[Source]) -> Result<Vec<GivenNode>, BadInput> {
 /// What a source has in it.
 #[derive(Default)]
 struct Found {
-    nodes: Vec<GivenNode>,
+    given: Given,
     problems: Vec<String>,
     /// Problems of single fields, with a place that is not the field's.
     in_fields: Vec<String>,
@@ -163,6 +177,17 @@ fn position(place: String, what: &str, index: usize) -> String {
 
 impl Found {
     fn add(&mut self, object: Object, inherited: Option<&str>, at: String) {
+        if let Some(daemon_set) = object.daemon_set {
+            match (object.api_version.as_deref(), daemon_set) {
+                (Some("apps/v1"), Ok(daemon_set)) => self.given.daemon_sets.push(daemon_set),
+                (Some("apps/v1"), Err(problem)) => (self.problems)
+                    .push(format!("{at}: this {DAEMON_SET} cannot be read: {problem}")),
+                _ => {
+                    (self.problems).push(format!("{at}: a {DAEMON_SET} has `apiVersion: apps/v1`"))
+                }
+            }
+            return;
+        }
         if let Err(problem) = is_node(&object, inherited) {
             self.problems.push(format!("{at}: {problem}"));
             return;
@@ -177,7 +202,7 @@ impl Found {
                 let sentence =
                     |problem: &check::Problem| format!("{at}: node '{}': {problem}", facts.name);
                 self.in_fields.extend(problems.iter().map(sentence));
-                self.nodes.push(GivenNode {
+                self.given.nodes.push(GivenNode {
                     node,
                     place: at,
                     has_status: object.has_status,

@@ -103,6 +103,21 @@ impl Go {
         })
     }
 
+    /// The folder of an upstream module, as it is published.
+    pub(super) fn fetched(&self, module: Module) -> anyhow::Result<PathBuf> {
+        let output = go_command(&self.program, &self.modules.join(module.folder))
+            .args(["mod", "download", "-json", module.path])
+            .output()
+            .with_context(|| format!("cannot run {}", self.program.display()))?;
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let folder = told["Dir"].as_str().map(PathBuf::from);
+        folder.with_context(|| {
+            let error = String::from_utf8_lossy(&output.stderr);
+            let error = told["Error"].as_str().unwrap_or(&error);
+            format!("module {} cannot be fetched: {error}", module.path)
+        })
+    }
+
     /// What the built programs depend on, as the name of a folder.
     pub(super) fn key(&self, modules: &[Module]) -> anyhow::Result<String> {
         let mut parts = vec![self.version.clone()];

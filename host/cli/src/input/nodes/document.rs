@@ -1,4 +1,4 @@
-//! One pass over an object that may be a node or a list of nodes.
+//! One pass over an object that may be a node, a DaemonSet, or a list of them.
 //!
 //! Which of them it is says `kind`, and `kubectl` prints that of a list after the items. So the
 //! fields that are not ours are handed on to the node's own decoder as they come, and `metadata`,
@@ -12,8 +12,11 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess,
     Visitor,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use serde_saphyr::Spanned;
+
+/// What a DaemonSet calls itself.
+pub const DAEMON_SET: &str = "DaemonSet";
 
 /// A document: an object, or a list of objects.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Object {
     pub has_status: bool,
     /// The node, or why it is none.
     pub node: Result<api::Node, String>,
+    /// The DaemonSet, or why it cannot be read; none if it calls itself something else.
+    pub daemon_set: Option<Result<api::DaemonSet, String>>,
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -65,7 +70,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         let tap = Tap {
             access,
             seen: &seen,
-            metadata: None,
+            next: None,
         };
         let node = api::Node::deserialize(MapAccessDeserializer::new(tap));
         let seen = seen.into_inner();
@@ -75,7 +80,12 @@ impl<'de> Visitor<'de> for DocumentVisitor {
             Err(error) if !seen.at_end => return Err(error),
             node => node.map_err(|error| error.to_string()),
         };
+        let daemon_set = (seen.kind.as_deref() == Some(DAEMON_SET)).then(|| {
+            let object = json!({ "metadata": seen.metadata, "spec": seen.spec });
+            serde_json::from_value(object).map_err(|error| error.to_string())
+        });
         let object = Object {
+            daemon_set,
             api_version: seen.api_version,
             kind: seen.kind,
             has_name: seen.metadata.get("name").is_some_and(|name| name != ""),
@@ -96,6 +106,8 @@ struct Seen {
     kind: Option<String>,
     items: Option<Vec<Spanned<Object>>>,
     metadata: Map<String, Value>,
+    /// Of what may be a DaemonSet.
+    spec: Value,
     has_status: bool,
     at_end: bool,
 }
@@ -104,8 +116,8 @@ struct Seen {
 struct Tap<'a, A> {
     access: A,
     seen: &'a RefCell<Seen>,
-    /// To be handed on next.
-    metadata: Option<Value>,
+    /// A field that was kept, to be handed on next.
+    next: Option<(&'static str, Value)>,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Tap<'_, A> {
@@ -135,6 +147,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Tap<'_, A> {
                         .unwrap_or_default()
                         .0
                 }
+                "spec" if matches!(seen.kind.as_deref(), None | Some(DAEMON_SET)) => {
+                    seen.spec = self.access.next_value()?;
+                    if seen.kind.is_none() {
+                        self.next = Some(("spec", seen.spec.clone()));
+                        return seed.deserialize("spec".into_deserializer()).map(Some);
+                    }
+                }
                 _ => {
                     seen.has_status |= key == "status";
                     return seed.deserialize(key.into_deserializer()).map(Some);
@@ -147,15 +166,15 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Tap<'_, A> {
         if seen.items.is_some() || seen.metadata.is_empty() {
             return Ok(None);
         }
-        self.metadata = Some(Value::Object(seen.metadata.clone()));
+        self.next = Some(("metadata", Value::Object(seen.metadata.clone())));
         seed.deserialize("metadata".into_deserializer()).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        match &mut self.metadata {
-            Some(metadata) => seed
-                .deserialize(std::mem::take(metadata))
-                .map_err(|error| A::Error::custom(format_args!("metadata: {error}"))),
+        match self.next.take() {
+            Some((field, value)) => seed
+                .deserialize(value)
+                .map_err(|error| A::Error::custom(format_args!("{field}: {error}"))),
             None => self.access.next_value_seed(seed),
         }
     }

@@ -1,0 +1,344 @@
+//! An apps/v1 `DaemonSet`, as little of it as says where its pods run and which conditions of a node they
+//! report.
+//!
+//! A rule whose taint keeps away the pods that report its condition waits for ever: on no node that
+//! carries the taint can they begin. Everybody builds that once.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorTerm, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, LabelSelectorRequirement, ObjectMeta, Time,
+};
+use planner::facts::Texts;
+use planner::rule::{Effect, Rule};
+use serde::{Deserialize, Deserializer};
+
+use crate::lenient;
+use crate::selector::Selector;
+use crate::toleration::{Taint, tolerates};
+
+/// What the pods of a DaemonSet report where no container says so: condition types, separated by
+/// commas. On the DaemonSet or on its pods.
+pub const REPORTS: &str = "readiness.node.x-k8s.io/reports";
+/// The variables by which a reporter is told the type of its condition, or a list of checks with one each.
+const CONDITION_TYPE: &str = "CONDITION_TYPE";
+const CHECKS: &str = "CHECKS";
+
+/// A DaemonSet as it was read.
+#[derive(Debug, Clone)]
+pub struct DaemonSet {
+    /// Name, namespace, and whether it is being deleted.
+    pub metadata: ObjectMeta,
+    /// Condition types that its pods report, sorted.
+    reports: Vec<String>,
+    tolerations: Vec<Toleration>,
+    /// Its pods run on the nodes that one of them selects.
+    places: Vec<Selector>,
+}
+
+/// Pods that a rule's taint keeps from reporting what the rule waits for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Blocked {
+    /// `namespace/name` of the DaemonSet.
+    pub daemon_set: String,
+    /// Condition types of the rule that its pods report.
+    conditions: Vec<String>,
+    key: String,
+    effect: Effect,
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            daemon_set,
+            conditions,
+            key,
+            effect,
+        } = self;
+        let conditions = conditions.join(", ");
+        write!(
+            f,
+            "DaemonSet {daemon_set} reports {conditions}, but its pods do not tolerate the taint that waits for it: \
+             give them the toleration {{key: {key}, operator: Exists, effect: {effect}}}"
+        )
+    }
+}
+
+impl DaemonSet {
+    /// Does the taint of a rule, which selects these nodes, keep the pods from reporting what the rule waits
+    /// for?
+    pub fn blocked_by(&self, rule: &Rule, selector: &Selector) -> Option<Blocked> {
+        let required = |name: &&String| {
+            let mut all = rule.requirements.iter();
+            all.any(|requirement| requirement.condition == **name)
+        };
+        let conditions: Vec<String> = self.reports.iter().filter(required).cloned().collect();
+        let taint = Taint {
+            key: &rule.taint.key,
+            value: rule.taint_value.as_deref().unwrap_or_default(),
+            effect: rule.taint.effect.as_str(),
+        };
+        let blocked = !conditions.is_empty()
+            && self.metadata.deletion_timestamp.is_none()
+            && keeps_away(rule)
+            && !tolerates(&self.tolerations, taint)
+            && self.places.iter().any(|place| place.overlaps(selector));
+        blocked.then(|| Blocked {
+            daemon_set: self.name(),
+            conditions,
+            key: rule.taint.key.clone(),
+            effect: rule.taint.effect,
+        })
+    }
+
+    /// `namespace/name`
+    fn name(&self) -> String {
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        match &self.metadata.namespace {
+            Some(namespace) => format!("{namespace}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+}
+
+/// Can the taint of this rule keep a pod away?
+pub fn keeps_away(rule: &Rule) -> bool {
+    !rule.terminating && rule.taint.effect != Effect::PreferNoSchedule
+}
+
+impl kube::Resource for DaemonSet {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "DaemonSet".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "apps".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "daemonsets".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl<'de> Deserialize<'de> for DaemonSet {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        WireDaemonSet::deserialize(from).map(Self::from)
+    }
+}
+
+#[derive(Deserialize)]
+struct WireDaemonSet {
+    metadata: WireMeta,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    spec: WireSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireMeta {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    annotations: Texts,
+    #[serde(default, deserialize_with = "lenient::mark")]
+    deletion_timestamp: Option<Timestamp>,
+}
+
+#[derive(Default, Deserialize)]
+struct WireSpec {
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    template: WireTemplate,
+}
+
+#[derive(Default, Deserialize)]
+struct WireTemplate {
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    metadata: WireMeta,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    spec: WirePod,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WirePod {
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    containers: Vec<WireContainer>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    init_containers: Vec<WireContainer>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    tolerations: Vec<Toleration>,
+    #[serde(default)]
+    node_selector: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    affinity: WireAffinity,
+}
+
+#[derive(Default, Deserialize)]
+struct WireContainer {
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    env: Vec<WireVariable>,
+}
+
+#[derive(Deserialize)]
+struct WireVariable {
+    #[serde(default, deserialize_with = "lenient::string")]
+    name: String,
+    #[serde(default, deserialize_with = "lenient::string")]
+    value: String,
+}
+
+/// An item of [`CHECKS`].
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Check {
+    condition_type: String,
+}
+
+impl WireVariable {
+    /// The types that it names.
+    fn conditions(&self) -> Vec<String> {
+        match self.name.as_str() {
+            CONDITION_TYPE => vec![self.value.clone()],
+            CHECKS => {
+                // The reporter says what is wrong with it.
+                let checks: Vec<Check> = serde_json::from_str(&self.value).unwrap_or_default();
+                checks
+                    .into_iter()
+                    .map(|check| check.condition_type)
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireAffinity {
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    node_affinity: WireNodeAffinity,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireNodeAffinity {
+    #[serde(default)]
+    required_during_scheduling_ignored_during_execution: Option<NodeSelector>,
+}
+
+impl From<WireDaemonSet> for DaemonSet {
+    fn from(wire: WireDaemonSet) -> Self {
+        let WireDaemonSet { metadata, spec } = wire;
+        let WireTemplate {
+            metadata: of_pods,
+            spec: pod,
+        } = spec.template;
+        let annotated = [&metadata, &of_pods];
+        let annotated = annotated
+            .into_iter()
+            .filter_map(|metadata| metadata.annotations.get(REPORTS));
+        let annotated = annotated.flat_map(|text| text.split(',').map(str::to_owned));
+        let containers = pod.containers.iter().chain(&pod.init_containers);
+        let variables = containers.flat_map(|container| &container.env);
+        let mut reports: Vec<String> = annotated
+            .chain(variables.flat_map(WireVariable::conditions))
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect();
+        reports.sort();
+        reports.dedup();
+        Self {
+            metadata: ObjectMeta {
+                name: metadata.name,
+                namespace: metadata.namespace,
+                deletion_timestamp: metadata.deletion_timestamp.map(Time),
+                ..ObjectMeta::default()
+            },
+            reports,
+            tolerations: pod.tolerations,
+            places: places(
+                pod.node_selector,
+                pod.affinity
+                    .node_affinity
+                    .required_during_scheduling_ignored_during_execution,
+            ),
+        }
+    }
+}
+
+/// The node selector, together with each of the terms of the affinity, of which one is enough.
+fn places(
+    labels: Option<BTreeMap<String, String>>,
+    affinity: Option<NodeSelector>,
+) -> Vec<Selector> {
+    let place = |expressions| {
+        let selector = LabelSelector {
+            match_labels: labels.clone(),
+            match_expressions: expressions,
+        };
+        // Where it cannot be told which nodes are meant, it may be any.
+        Selector::parse(&selector).unwrap_or_default()
+    };
+    match affinity {
+        None => vec![place(None)],
+        Some(affinity) => {
+            let terms = affinity.node_selector_terms.into_iter();
+            // A term without demands selects no node.
+            let terms = terms.filter(|term| !is_empty(term));
+            terms.map(|term| place(Some(demands(term)))).collect()
+        }
+    }
+}
+
+fn is_empty(term: &NodeSelectorTerm) -> bool {
+    let expressions = [&term.match_expressions, &term.match_fields];
+    expressions
+        .into_iter()
+        .flatten()
+        .all(|expressions| expressions.is_empty())
+}
+
+/// What a term asks of labels. Of a comparison of numbers only that the label is there; and nothing of
+/// fields: which node has which name is not known here.
+fn demands(term: NodeSelectorTerm) -> Vec<LabelSelectorRequirement> {
+    let expressions = term.match_expressions.unwrap_or_default().into_iter();
+    expressions
+        .map(|expression| {
+            let compares = matches!(expression.operator.as_str(), "Gt" | "Lt");
+            LabelSelectorRequirement {
+                key: expression.key,
+                operator: if compares {
+                    "Exists".to_owned()
+                } else {
+                    expression.operator
+                },
+                values: expression.values.filter(|_| !compares),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

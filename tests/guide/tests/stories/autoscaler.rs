@@ -1,0 +1,39 @@
+//! Startup taints of autoscalers.
+
+use cluster_tests::Cluster;
+
+use crate::{join_alone, linux_worker, page};
+
+const PREFIX: &str = "startup-taint.cluster-autoscaler.kubernetes.io/";
+
+#[tokio::test]
+async fn startup_taints_of_autoscalers() {
+    let cluster = Cluster::start().await.unwrap();
+    let prefix = format!("--taint-key-prefix={PREFIX}");
+    let host = cluster.start_host_with(&[&prefix]).await.unwrap();
+    // As a kubelet registers with --register-with-taints.
+    let mut node = linux_worker("worker-1", None);
+    let taint = (
+        format!("{PREFIX}agent"),
+        "pending".to_owned(),
+        "NoSchedule".to_owned(),
+    );
+    node.taints.push(taint);
+    join_alone(&cluster, &node).await;
+    let (mut page, shell) = page("autoscaler-startup-taints", &cluster);
+    let section = page.section("A prefix of the autoscaler", &shell).await;
+    section.unwrap();
+    // The definition of Karpenter itself says what a NodePool may be.
+    let definition = control_plane::karpenter_node_pool().unwrap();
+    let create = ["create", "--filename", definition.to_str().unwrap()];
+    cluster.plane.kubectl_ok(&create).unwrap();
+    let wait = [
+        "wait",
+        "crd/nodepools.karpenter.sh",
+        "--for=condition=Established",
+    ];
+    cluster.plane.kubectl_ok(&wait).unwrap();
+    page.section("Karpenter", &shell).await.unwrap();
+    page.end().unwrap();
+    host.terminate().await.unwrap();
+}
