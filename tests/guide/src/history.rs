@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 
 /// Every version of a node since this was begun, by one watch: what happened between two looks is in it.
 pub struct History {
+    nodes: Api<Node>,
+    name: String,
     seen: Arc<Mutex<Vec<Node>>>,
     watch: JoinHandle<anyhow::Result<()>>,
 }
@@ -34,23 +36,29 @@ impl History {
         let seen = Arc::new(Mutex::new(listed.items));
         let watched = Arc::clone(&seen);
         let parameters = WatchParams::default().fields(&field);
-        let watch = tokio::spawn(follow(nodes, parameters, version, move |node| {
+        let watch = tokio::spawn(follow(nodes.clone(), parameters, version, move |node| {
             let mut versions = watched.lock().unwrap_or_else(PoisonError::into_inner);
             versions.push(node);
         }));
-        Ok(Self { seen, watch })
+        Ok(Self {
+            nodes,
+            name: name.to_owned(),
+            seen,
+            watch,
+        })
     }
 
-    /// The versions until now.
+    /// The versions until the one that the API server has now.
     ///
     /// # Errors
-    /// The watch is over, so that some may be missing.
-    pub fn versions(&self) -> anyhow::Result<Vec<Node>> {
-        if self.watch.is_finished() {
-            bail!("the watch of the node is over");
-        }
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(seen.clone())
+    /// The node is gone, or the watch is over.
+    pub async fn until_now(&self) -> anyhow::Result<Vec<Node>> {
+        let newest = self.nodes.get(&self.name).await?.resource_version();
+        // A watch may be a moment behind.
+        self.until("the version of now", |node| {
+            node.resource_version() == newest
+        })
+        .await
     }
 
     /// Waits until there was a version as wanted; all until then.
@@ -63,7 +71,10 @@ impl History {
         wanted: impl Fn(&Node) -> bool,
     ) -> anyhow::Result<Vec<Node>> {
         wait::until(what, || async {
-            let versions = self.versions()?;
+            if self.watch.is_finished() {
+                bail!("the watch of node {} is over", self.name);
+            }
+            let versions = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             Ok(match versions.iter().position(&wanted) {
                 Some(index) => Ok(versions[..=index].to_vec()),
                 None => Err(format!("{} versions without it", versions.len())),

@@ -147,15 +147,23 @@ pub(crate) async fn detector_on(
     falco: &FalcoPort,
 ) -> NodeProblemDetector {
     let kubeconfig = kubeconfig_of(&guide.cluster, "falco", "npd-falco").unwrap();
-    detector_as(guide, &kubeconfig, node, falco).await
+    detector_as(guide, &kubeconfig, node, falco, Configured::AsInTheGuide).await
 }
 
-/// As [`detector_on`], with another way to the API server.
+/// What the plugin's configuration says.
+pub(crate) enum Configured {
+    AsInTheGuide,
+    /// And that nothing is reported before the first check.
+    SkipInitialStatus,
+}
+
+/// As [`detector_on`], with another way to the API server and another configuration.
 pub(crate) async fn detector_as(
     guide: &Guide,
     kubeconfig: &Path,
     node: &str,
     falco: &FalcoPort,
+    configured: Configured,
 ) -> NodeProblemDetector {
     let plane = &guide.cluster.plane;
     let maps = Api::<ConfigMap>::namespaced(guide.cluster.client.clone(), "falco");
@@ -167,14 +175,22 @@ pub(crate) async fn detector_as(
     let port = falco.address.port().to_string();
     write(&script, replaced(&data["check-falco.sh"], "8765", &port)).unwrap();
     set_permissions(&script, Permissions::from_mode(0o555)).unwrap();
-    let plugin = folder.join("falco-plugin.json");
     let mounted = "/config/plugin/check-falco.sh";
-    let there = script.display().to_string();
-    write(
-        &plugin,
-        replaced(&data["falco-plugin.json"], mounted, &there),
-    )
-    .unwrap();
+    let mut config = replaced(
+        &data["falco-plugin.json"],
+        mounted,
+        &script.display().to_string(),
+    );
+    if let Configured::SkipInitialStatus = configured {
+        let last = "\"concurrency\": 1";
+        config = replaced(
+            &config,
+            last,
+            &format!("{last}, \"skip_initial_status\": true"),
+        );
+    }
+    let plugin = folder.join("falco-plugin.json");
+    write(&plugin, config).unwrap();
     NodeProblemDetector::start_as(plane, kubeconfig, node, &plugin).unwrap()
 }
 

@@ -16,7 +16,7 @@ use guide_tests::{History, condition, deployment, is_ready, taint_keys};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use crate::agent::{FalcoPort, detector_as};
+use crate::agent::{Configured, FalcoPort, detector_as};
 use crate::option_b::{PROBLEM, RULE};
 use crate::site::Site;
 
@@ -36,7 +36,7 @@ async fn the_first_report_opens_the_gate_unless_it_has_to_last() {
     node.correct_the_report();
     cluster.until_held("worker-1").await;
     assert_eq!(
-        node.phases(),
+        node.phases().await,
         [
             (None, true),
             (Some("False"), true),
@@ -83,7 +83,7 @@ async fn the_first_report_opens_the_gate_unless_it_has_to_last() {
     let (bound, _) = pods.until_bound().await.unwrap();
     assert_eq!(bound, "worker-2");
     assert_eq!(
-        node.phases(),
+        node.phases().await,
         [
             (None, true),
             (Some("False"), true),
@@ -92,6 +92,19 @@ async fn the_first_report_opens_the_gate_unless_it_has_to_last() {
             (Some("False"), false),
         ]
         .map(owned)
+    );
+    drop(node);
+
+    // Told not to, Node Problem Detector makes no report before it has looked.
+    let node = Watched::join_with(&site, "worker-3", Configured::SkipInitialStatus).await;
+    node.correct_the_report();
+    cluster
+        .until_condition("worker-3", PROBLEM, "True")
+        .await
+        .unwrap();
+    assert_eq!(
+        node.phases().await,
+        [(None, true), (Some("True"), true)].map(owned)
     );
 }
 
@@ -113,6 +126,10 @@ struct Watched {
 
 impl Watched {
     async fn join(site: &Site, name: &str) -> Self {
+        Self::join_with(site, name, Configured::AsInTheGuide).await
+    }
+
+    async fn join_with(site: &Site, name: &str, configured: Configured) -> Self {
         let guide = &site.guide;
         let client = &guide.cluster.client;
         let history = History::of_node(client.clone(), name).await.unwrap();
@@ -123,7 +140,7 @@ impl Watched {
         let hook = stop_at_the_second_report(name, &corrected);
         let proxy = Proxy::start(client.clone(), Arc::new(hook)).await.unwrap();
         let kubeconfig = proxy.kubeconfig(&guide.cluster).unwrap();
-        let detector = detector_as(guide, &kubeconfig, name, &falco).await;
+        let detector = detector_as(guide, &kubeconfig, name, &falco, configured).await;
         Self {
             history,
             falco,
@@ -138,8 +155,8 @@ impl Watched {
     }
 
     /// What the API server stored of the node, without repetitions.
-    fn phases(&self) -> Vec<Phase> {
-        let versions = self.history.versions().unwrap();
+    async fn phases(&self) -> Vec<Phase> {
+        let versions = self.history.until_now().await.unwrap();
         let phase = |node| {
             let held = taint_keys(node).iter().any(|key| key == GUIDE_TAINT);
             owned((condition(node, PROBLEM), held))

@@ -71,7 +71,7 @@ async fn option_a_a_workload_waits_until_falco_was_ready_once() {
         pods.iter().any(|other| other.uid() == pod.uid()),
         "the first was never evicted"
     );
-    let versions = history.versions().unwrap();
+    let versions = history.until_now().await.unwrap();
     let gone = versions.iter().position(|node| !held(node)).unwrap();
     assert!(
         versions[gone..].iter().all(|node| !held(node)),
