@@ -187,9 +187,25 @@ impl Cluster {
     /// # Errors
     /// What the API server says.
     pub fn service_account_folder(&self, flags: &[&str]) -> anyhow::Result<PathBuf> {
+        self.mounted(self.reporter_token(flags)?)
+    }
+
+    /// The same for another service account.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub fn service_account_folder_of(
+        &self,
+        namespace: &str,
+        account: &str,
+    ) -> anyhow::Result<PathBuf> {
+        self.mounted(self.token(namespace, account, &[])?)
+    }
+
+    fn mounted(&self, token: String) -> anyhow::Result<PathBuf> {
         let folder = self.new_log().with_extension("service-account");
         std::fs::create_dir(&folder)?;
-        std::fs::write(folder.join("token"), self.reporter_token(flags)?)?;
+        std::fs::write(folder.join("token"), token)?;
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
         let authority = kubeconfig
             .clusters
@@ -207,7 +223,11 @@ impl Cluster {
     /// # Errors
     /// What the API server says.
     pub fn reporter_token(&self, flags: &[&str]) -> anyhow::Result<String> {
-        let command = ["create", "token", ACCOUNT, "--namespace", ACCOUNT];
+        self.token(ACCOUNT, ACCOUNT, flags)
+    }
+
+    fn token(&self, namespace: &str, account: &str, flags: &[&str]) -> anyhow::Result<String> {
+        let command = ["create", "token", account, "--namespace", namespace];
         let token = self.plane.kubectl_ok(&[&command, flags].concat())?;
         Ok(token.trim().to_owned())
     }

@@ -12,7 +12,6 @@ use futures::future::pending;
 use guide_tests::Guide;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::Api;
-use kube::config::Kubeconfig;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -106,8 +105,10 @@ pub(crate) fn reporter_of(guide: &Guide, pod: &Pod, falco: SocketAddr) -> Report
         settings = settings.set(&variable.name, value);
     }
     let account = spec.service_account_name.clone().unwrap();
-    let mounted = mounted(guide, "falco", &account);
     let cluster = &guide.cluster;
+    let mounted = cluster
+        .service_account_folder_of("falco", &account)
+        .unwrap();
     Reporter::start_with(
         &mounted,
         &cluster.server().unwrap(),
@@ -115,27 +116,6 @@ pub(crate) fn reporter_of(guide: &Guide, pod: &Pod, falco: SocketAddr) -> Report
         &settings,
     )
     .unwrap()
-}
-
-/// What a kubelet mounts for a ServiceAccount.
-fn mounted(guide: &Guide, namespace: &str, account: &str) -> PathBuf {
-    let cluster = &guide.cluster;
-    let folder = cluster.new_log().with_extension("service-account");
-    create_dir(&folder).unwrap();
-    let create = ["create", "token", "--namespace", namespace, account];
-    write(
-        folder.join("token"),
-        cluster.plane.kubectl_ok(&create).unwrap().trim(),
-    )
-    .unwrap();
-    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
-    let authority = kubeconfig.clusters[0]
-        .cluster
-        .clone()
-        .unwrap()
-        .certificate_authority;
-    std::fs::copy(authority.unwrap(), folder.join("ca.crt")).unwrap();
-    folder
 }
 
 /// Starts Node Problem Detector with the guide's ConfigMap as the API server has it, and the token of the

@@ -1,10 +1,11 @@
 //! The rights of the reporters are those that they use, and no more.
 
-use cluster_tests::{wait, worker};
-use serde_json::Value;
+use cluster_tests::{Reporter, Settings, wait, worker};
 
 use crate::site::Site;
-use crate::{SETUP, chart};
+use crate::{SETUP, chart, example};
+
+const CONDITION: &str = "falco.org/FalcoReady";
 
 /// What an account may do beyond what every account may: verbs of a resource.
 fn rights(site: &Site, account: &str, namespace: &str) -> Vec<String> {
@@ -37,10 +38,6 @@ async fn set_up(option: &str) -> Site {
     let site = Site::start().await;
     let done = site.run(SETUP, &[(option, "true"), ("FALCO_CHART", &chart())]);
     assert_eq!(done.status, Some(0), "{done:?}");
-    site.cluster
-        .create_node(&worker("worker-1", true))
-        .await
-        .unwrap();
     site
 }
 
@@ -57,55 +54,47 @@ async fn until(site: &Site, account: &str, namespace: &str, expected: &[&str]) {
     .unwrap();
 }
 
-/// By the calls of the reporter: it reads the status and puts it back.
+/// A reporter with the token of Falco's account, on a new node. Nobody listens where it asks.
+async fn reporter_on(site: &Site, node: &str) -> Reporter {
+    let cluster = &site.cluster;
+    cluster.create_node(&worker(node, true)).await.unwrap();
+    let mounted = cluster.service_account_folder_of("falco", "falco").unwrap();
+    let settings = Settings::new(node, "http://127.0.0.1:1/healthz", CONDITION);
+    let server = cluster.server().unwrap();
+    Reporter::start_with(&mounted, &server, &cluster.new_log(), &settings).unwrap()
+}
+
 #[tokio::test]
-async fn compat_049_the_sidecars_account_may_get_and_put_the_status_and_nothing_else() {
+async fn compat_049_the_sidecars_account_has_what_the_reporter_uses_and_each_right_is_missed() {
     let site = set_up("USE_NRR").await;
-    until(
-        &site,
-        "falco",
-        "falco",
-        &["nodes/status [] [] [get update]"],
-    )
-    .await;
-    let account = "--as=system:serviceaccount:falco:falco";
-    let status = "/api/v1/nodes/worker-1/status";
-    let raw = format!("--raw={status}");
-    let kubectl = |arguments: &[&str]| {
-        site.cluster
-            .plane
-            .kubectl_ok(&[arguments, &[account]].concat())
-    };
-    let mut node: Value = serde_json::from_str(&kubectl(&["get", &raw]).unwrap()).unwrap();
-    node["status"]["conditions"] =
-        serde_json::json!([{ "type": "falco.org/FalcoReady", "status": "True" }]);
-    let file = site.cluster.plane.folder().join("status.json");
-    std::fs::write(&file, node.to_string()).unwrap();
-    kubectl(&["replace", &raw, "--filename", file.to_str().unwrap()]).unwrap();
-    let get = [
-        "get",
-        "node",
-        "worker-1",
-        "--output=jsonpath={.status.conditions[*].type}",
-    ];
-    assert_eq!(
-        site.cluster.plane.kubectl_ok(&get).unwrap(),
-        "falco.org/FalcoReady"
-    );
-    // Nor may it look at the node itself, or untaint it.
-    let error = kubectl(&["get", "node", "worker-1"])
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("cannot get resource \"nodes\""), "{error}");
-    let error = kubectl(&[
-        "patch",
-        "node",
-        "worker-1",
-        "--patch={\"spec\":{\"taints\":null}}",
-    ])
-    .unwrap_err()
-    .to_string();
-    assert!(error.contains("cannot get resource \"nodes\""), "{error}");
+    let rights = ["nodes [] [] [get]", "nodes/status [] [] [update]"];
+    until(&site, "falco", "falco", &rights).await;
+    let reporter = reporter_on(&site, "worker-2").await;
+    let written = site.cluster.until_condition("worker-2", CONDITION, "False");
+    written.await.unwrap();
+    let log = reporter.log().unwrap();
+    assert!(!log.contains("forbidden"), "{log}");
+    reporter.terminate().await.unwrap();
+
+    for (index, resource, verb, node) in [
+        (0, "nodes", "get", "worker-3"),
+        (1, "nodes/status", "update", "worker-4"),
+    ] {
+        let role = ["clusterrole", "security-agent-reporter", "--type=json"];
+        let without = format!(r#"--patch=[{{"op":"remove","path":"/rules/{index}"}}]"#);
+        let patch = [&["patch"], &role[..], &[&without]].concat();
+        site.cluster.plane.kubectl_ok(&patch).unwrap();
+        until(&site, "falco", "falco", &[rights[1 - index]]).await;
+        let mut reporter = reporter_on(&site, node).await;
+        let missed = format!("cannot {verb} resource \"{resource}\"");
+        reporter.until_logged(&missed).await.unwrap();
+        assert_eq!(site.cluster.condition(node, CONDITION).await.unwrap(), None);
+        reporter.kill().await.unwrap();
+        let file = example("nrr-variant/security-agent-reporter-rbac.yaml");
+        let apply = ["apply", "--filename", file.to_str().unwrap()];
+        site.cluster.plane.kubectl_ok(&apply).unwrap();
+        until(&site, "falco", "falco", &rights).await;
+    }
 }
 
 /// That Node Problem Detector needs no more is seen where it runs: the tests of the guide's Option B.
