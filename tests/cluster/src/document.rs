@@ -49,21 +49,22 @@ impl Document {
         Ok(Self { path, sections })
     }
 
-    /// Does what the next section that has commands says. Its heading is given so that the test says what
-    /// happens.
+    /// Does what the next section that has commands says, and returns what each of its blocks of the shell
+    /// printed. Its heading is given so that the test says what happens.
     ///
     /// # Errors
     /// That section has another heading; or a command failed, or did not print what is shown.
-    pub async fn section(&mut self, heading: &str, shell: &Shell) -> anyhow::Result<()> {
+    pub async fn section(&mut self, heading: &str, shell: &Shell) -> anyhow::Result<Vec<String>> {
         let next = (self.sections.iter()).position(|section| !section.steps.is_empty());
         let next = next.context("every section was done already")?;
         let section = self.sections.remove(next);
         let place = format!("{}, \"{}\"", self.path.display(), section.heading);
         ensure!(section.heading == heading, "next is {place}");
+        let mut said = Vec::new();
         for step in section.steps {
-            step.take(shell).await.with_context(|| place.clone())?;
+            said.extend(step.take(shell).await.with_context(|| place.clone())?);
         }
-        Ok(())
+        Ok(said)
     }
 
     /// Says that nothing is left to be typed.
@@ -86,16 +87,15 @@ impl Document {
 }
 
 impl Step {
-    async fn take(self, shell: &Shell) -> anyhow::Result<()> {
+    async fn take(self, shell: &Shell) -> anyhow::Result<Option<String>> {
         match self {
-            Self::Run(block) => shell.run(&block).await.map(drop),
+            Self::Run(block) => return Ok(Some(shell.run(&block).await?)),
             Self::Once { command, shown } => {
                 let printed = shell.show(&command).await?;
                 ensure!(
                     printed == shown,
                     "{command} printed:\n{printed}\nand not:\n{shown}"
                 );
-                Ok(())
             }
             Self::Look { command, shown } => {
                 wait::until(&format!("{command} prints:\n{shown}"), || async {
@@ -106,9 +106,10 @@ impl Step {
                         Err(printed)
                     })
                 })
-                .await
+                .await?;
             }
         }
+        Ok(None)
     }
 }
 
@@ -200,10 +201,10 @@ impl Shell {
         self
     }
 
-    /// With one more variable.
+    /// With more variables.
     #[must_use]
-    pub fn with_variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
-        self.variables.push((name.into(), value.into()));
+    pub fn with_variables(mut self, variables: &[(OsString, OsString)]) -> Self {
+        self.variables.extend_from_slice(variables);
         self
     }
 

@@ -118,16 +118,27 @@ impl Helm {
 /// Runs a command, and the Jobs that are created meanwhile; what both said.
 async fn with_jobs(cluster: &Cluster, mut command: Command, what: &str) -> anyhow::Result<String> {
     let running = tokio::task::spawn_blocking(move || command.output());
-    tokio::pin!(running);
-    let mut said = String::new();
-    let output = loop {
-        tokio::select! {
-            output = &mut running => break output??,
-            done = run_a_job(cluster) => said.push_str(&done?),
-        }
-    };
-    let printed = checked(&[what], output).with_context(|| said.clone())?;
+    let (output, said) = while_jobs_run(cluster, running).await?;
+    let printed = checked(&[what], output??).with_context(|| said.clone())?;
     Ok(said + &printed)
+}
+
+/// Waits for some work, and runs the Jobs that are created meanwhile; what it came to, and what they said.
+///
+/// # Errors
+/// A Job failed; with what it said.
+pub async fn while_jobs_run<T>(
+    cluster: &Cluster,
+    work: impl Future<Output = T>,
+) -> anyhow::Result<(T, String)> {
+    tokio::pin!(work);
+    let mut said = String::new();
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok((done, said)),
+            job = run_a_job(cluster) => said.push_str(&job?),
+        }
+    }
 }
 
 fn checked(arguments: &[&str], output: Output) -> anyhow::Result<String> {

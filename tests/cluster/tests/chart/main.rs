@@ -11,6 +11,7 @@ mod document;
 mod gate;
 mod kustomize;
 mod life;
+mod migration;
 mod rendered;
 mod rights;
 
