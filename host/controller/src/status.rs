@@ -174,7 +174,7 @@ fn conditions(
     ];
     let name = reporters::CONDITION;
     let before = object.status.iter().flat_map(|status| &status.conditions);
-    let before = before.filter(|condition| condition.r#type == name).last();
+    let before = before.rev().find(|condition| condition.r#type == name);
     told.extend(match (&matching.reporters, before) {
         (Finding::Blocked(who), _) => Some(tell(name, Status::True, "TaintNotTolerated", who)),
         // Said only where it was otherwise once.

@@ -1,5 +1,4 @@
 //! The first command of the README tells its story to the end.
-#![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
 use std::process::Command;
 

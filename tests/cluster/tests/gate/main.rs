@@ -1,5 +1,6 @@
 //! The gate at birth: a node that a rule holds is held from the request that creates it.
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "functions of a test say what was not there by panicking"

@@ -3,7 +3,7 @@
 use std::fs::{Permissions, create_dir, set_permissions, write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cluster_tests::helm::kubeconfig_of;
 use cluster_tests::{Reporter, Settings};

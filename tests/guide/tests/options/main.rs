@@ -6,7 +6,12 @@
 //! ServiceAccounts. Falco is a stand-in that listens, and kwok plays the kubelet: what a pod's container
 //! does is started here.
 
-#![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
+#![expect(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test, and what helps it"
+)]
 
 mod agent;
 mod first_report;

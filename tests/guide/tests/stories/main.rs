@@ -1,6 +1,10 @@
 //! The other stories of `examples/`: each page is typed from its first command to its last, and what it shows is
 //! compared with what is printed.
-#![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test, and what helps it"
+)]
 
 mod agents;
 mod autoscaler;
