@@ -1,4 +1,5 @@
 //! `node-readiness-reporter` against the real API server.
+#![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
 mod conditions;
 mod document;
