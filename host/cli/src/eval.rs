@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide, field};
 use controller::freeze;
-use engine::{Engine, Policy};
+use engine::{Engine, Limits, Policy};
 use jiff::Timestamp;
 use planner::ownership;
 use planner::rule::TaintPrefixes;
@@ -203,9 +203,10 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
 /// The policy of a file; without one the built-in policy.
 pub fn load(file: Option<PathBuf>) -> anyhow::Result<Policy> {
     // One call at a time: nothing to reserve for more.
+    let one = |limits| Limits { slots: 1, ..limits };
     let engine = Engine::new(&engine::Options {
-        slots: 1,
-        ..engine::Options::default()
+        small: one(Limits::small()),
+        large: one(Limits::large()),
     })?;
     let Some(file) = file else {
         return engine

@@ -3,15 +3,15 @@
 use planner::verdict::Failure;
 use wasmtime::Trap;
 
-use crate::Options;
+use crate::class::Allowance;
 
 /// What went wrong in a call. [`Failure::kind`] is the [`as_str`](Self::as_str) of one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// It ran longer than [`Options::deadline`].
+    /// It ran longer than its deadline.
     DeadlineExceeded,
-    /// It wanted more memory than [`Options::memory`], or too large a table.
+    /// It wanted more memory than it may have, or too large a table.
     MemoryExceeded,
     /// It recursed too deeply.
     StackOverflow,
@@ -83,13 +83,17 @@ pub(crate) enum Stop {
     NoMemory,
 }
 
-/// The typed form of what ended a call, of this kind if it is nothing better known. `options` are
-/// those of the engine that made the call.
-pub(crate) fn failure(error: &wasmtime::Error, options: &Options, other: FailureKind) -> Failure {
+/// The typed form of what ended a call that had this allowance, of this kind if it is nothing better
+/// known.
+pub(crate) fn failure(
+    error: &wasmtime::Error,
+    allowance: &Allowance,
+    other: FailureKind,
+) -> Failure {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return match stop {
             Stop::Memory { .. } => FailureKind::MemoryExceeded
-                .because(format!("{stop}; {} are allowed", options.memory)),
+                .because(format!("{stop}; {} are allowed", allowance.memory)),
             Stop::Table { .. } => FailureKind::MemoryExceeded.because(stop.to_string()),
             Stop::Questions(_) => FailureKind::TooManyQuestions.because(stop.to_string()),
             Stop::NotAllowed { .. } => FailureKind::QuestionNotAllowed.because(stop.to_string()),
@@ -99,7 +103,7 @@ pub(crate) fn failure(error: &wasmtime::Error, options: &Options, other: Failure
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => {
             return FailureKind::DeadlineExceeded
-                .because(format!("it ran longer than {:?}", options.deadline));
+                .because(format!("it ran longer than {:?}", allowance.deadline));
         }
         Some(Trap::StackOverflow) => {
             return FailureKind::StackOverflow.because("it recursed too deeply");

@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod class;
 mod clock;
 mod config;
 mod contract;
@@ -22,25 +23,25 @@ mod load;
 mod output;
 mod policy;
 mod sandbox;
+mod scan;
 mod slots;
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, Linker};
-use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::component::Component;
 
+pub use class::Class;
 pub use failure::FailureKind;
 pub use load::LoadError;
 pub use policy::Policy;
 
-use clock::Clock;
+use class::{Allowance, Shared};
 use policy::Candidate;
-use sandbox::Sandbox;
-use slots::Slots;
+use scan::Scan;
 
 /// Version of the contract that this host speaks.
 pub const CONTRACT: &str = contract::VERSION;
@@ -48,48 +49,76 @@ pub const CONTRACT: &str = contract::VERSION;
 /// The policy of rules that name none, as a component.
 pub const DEFAULT_POLICY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/default.wasm"));
 
-/// What stays mapped of a policy's memory between two evaluations, in bytes: all that a Rust or C
-/// policy uses. Giving it back costs more than clearing it.
-const RESIDENT: usize = 256 << 10;
-
-/// Limits of every call of every policy of an engine.
+/// Limits of every call of the policies of one class.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// The longest that one call may take. Default: 100 ms, ten thousand times what a policy
-    /// takes: a processor quota can stop the whole process for most of that.
+pub struct Limits {
+    /// The longest that one call may take.
     pub deadline: Duration,
-    /// The most memory that a policy may have, in bytes. Default: 8 MiB. Above 16 MiB the default
-    /// policy is compiled at the start instead of loaded.
+    /// The most memory that a policy may have, in bytes.
     pub memory: usize,
-    /// How many calls can run at the same time; further ones wait for their turn. Default: 64.
-    /// Each reserves address space of 16 MiB, or of `memory` where that is more.
+    /// How many calls can run at the same time; further ones wait for their turn.
     pub slots: u32,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Limits {
+    /// 100 ms, ten thousand times what a policy takes: a processor quota can stop the whole process for
+    /// most of that. 8 MiB; above 16 MiB the default policy is compiled at the start instead of loaded.
+    /// 64 slots, each of which reserves address space of 16 MiB, or of `memory` where that is more.
+    pub fn small() -> Self {
         Self {
             deadline: Duration::from_millis(100),
             memory: 8 << 20,
             slots: 64,
         }
     }
+
+    /// 500 ms: the first call after another policy's maps megabytes again. 128 MiB. 2 slots, each of which
+    /// reserves address space of 32 GiB, and may keep some of its memory.
+    pub fn large() -> Self {
+        Self {
+            deadline: Duration::from_millis(500),
+            memory: 128 << 20,
+            slots: 2,
+        }
+    }
+}
+
+/// Limits of an engine.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Of policies that were compiled to WebAssembly.
+    pub small: Limits,
+    /// Of policies that bring their language's runtime. Nothing is reserved before the first one.
+    pub large: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            small: Limits::small(),
+            large: Limits::large(),
+        }
+    }
+}
+
+/// What an operator gives one policy, where that is other than what its class has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PolicyLimits {
+    /// The longest that one call may take. More than a small policy has makes it a large one.
+    pub deadline: Option<Duration>,
+    /// The most memory that it may have, in bytes. More than a small policy has makes it a large one;
+    /// more than a large one has is refused.
+    pub memory: Option<usize>,
 }
 
 /// Loads policies. Cheap to clone, `Send` and `Sync`.
 #[derive(Clone)]
-pub struct Engine(Arc<Shared>);
+pub struct Engine(Arc<Classes>);
 
-/// What all policies of an engine share.
-struct Shared {
-    engine: wasmtime::Engine,
-    linker: Linker<Sandbox>,
+struct Classes {
     options: Options,
-    slots: Arc<Slots>,
-    clock: Clock,
-    /// The deadline, in ticks of the clock.
-    ticks: u64,
-    pooled: bool,
+    small: Arc<Shared>,
+    large: OnceLock<Arc<Shared>>,
 }
 
 /// Why there is no engine.
@@ -140,7 +169,7 @@ struct Description {
 }
 
 impl Engine {
-    /// An engine with these limits. Policies get their memory from a pool that is reserved here,
+    /// An engine with these limits. Small policies get their memory from a pool that is reserved here,
     /// where there is address space for it; where not, each call maps its own, and takes some ten
     /// microseconds more.
     ///
@@ -148,36 +177,16 @@ impl Engine {
     ///
     /// Where this machine cannot run policies at all.
     pub fn new(options: &Options) -> Result<Self, EngineError> {
-        let unsupported = |error: wasmtime::Error| EngineError::Unsupported(format!("{error:#}"));
-        let mut config = config::config(options.memory as u64);
-        config.allocation_strategy(pool(options));
-        let (engine, pooled) = match wasmtime::Engine::new(&config) {
-            Ok(engine) => (engine, true),
-            Err(_) => {
-                config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-                let engine = wasmtime::Engine::new(&config).map_err(unsupported)?;
-                (engine, false)
-            }
-        };
-        let mut linker = Linker::new(&engine);
-        sandbox::link(&mut linker).map_err(unsupported)?;
-        let slots = Arc::new(Slots::new(options.slots.max(1) as usize));
-        let clock = Clock::start(engine.weak(), Arc::clone(&slots), options.deadline)
-            .map_err(EngineError::Clock)?;
-        Ok(Self(Arc::new(Shared {
-            ticks: clock.ticks(options.deadline),
-            engine,
-            linker,
+        Ok(Self(Arc::new(Classes {
             options: options.clone(),
-            slots,
-            clock,
-            pooled,
+            small: Arc::new(Shared::new(Class::Small, &options.small)?),
+            large: OnceLock::new(),
         })))
     }
 
-    /// Is memory taken from a pool? If not, there was no address space for it.
+    /// Is the memory of small policies taken from a pool? If not, there was no address space for it.
     pub fn is_pooled(&self) -> bool {
-        self.0.pooled
+        self.0.small.pooled
     }
 
     /// The policy of rules that name none. It was compiled when this program was built.
@@ -188,17 +197,18 @@ impl Engine {
     pub fn default_policy(&self) -> Result<Policy, LoadError> {
         let native = include_bytes!(concat!(env!("OUT_DIR"), "/default.cwasm"));
         let digest = env!("DEFAULT_POLICY_DIGEST").to_owned();
+        let shared = &self.0.small;
+        let allowance = shared.allowance(None, None);
         #[expect(unsafe_code, reason = "native code from our own build script")]
         // SAFETY: these bytes are what `Engine::precompile_component` gave.
-        let native = unsafe { Component::deserialize(&self.0.engine, native) };
+        let native = unsafe { Component::deserialize(&shared.engine, native) };
         match native {
-            Ok(component) => self.admit(&component, digest, true),
+            Ok(component) => admit(shared, allowance, &component, digest, true),
             // Another configuration, such as a larger memory.
-            Err(_) => self.admit(
-                &load::compile(&self.0.engine, DEFAULT_POLICY)?,
-                digest,
-                false,
-            ),
+            Err(_) => {
+                let component = load::compile(&shared.engine, DEFAULT_POLICY)?;
+                admit(shared, allowance, &component, digest, false)
+            }
         }
     }
 
@@ -208,61 +218,87 @@ impl Engine {
     ///
     /// Where it cannot serve as a policy.
     pub fn load(&self, bytes: &[u8]) -> Result<Policy, LoadError> {
-        load::is_component(bytes)?;
-        let digest = Sha256::digest(bytes);
-        let digest = format!("sha256:{}", Hex(&digest));
-        self.admit(&load::compile(&self.0.engine, bytes)?, digest, false)
+        self.load_with(bytes, &PolicyLimits::default())
     }
 
-    fn admit(
-        &self,
-        component: &Component,
-        digest: String,
-        built_in: bool,
-    ) -> Result<Policy, LoadError> {
-        let imports = load::imports(component)?;
-        load::size(component, self.0.options.memory)?;
-        let exports = load::exports(component)?;
-        let instance = self.0.linker.instantiate_pre(component);
-        let instance = instance.map_err(|error| LoadError::WrongSignature(format!("{error:#}")))?;
-        let host = Arc::clone(&self.0);
-        let candidate = Candidate {
-            host,
-            instance,
-            exports,
-        };
-        candidate.try_out(digest, imports, built_in)
+    /// The same for a policy with limits of its own. One of the class [`Large`](Class::Large) takes seconds,
+    /// and hundreds of MB for that time.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot serve as a policy.
+    pub fn load_with(&self, bytes: &[u8], own: &PolicyLimits) -> Result<Policy, LoadError> {
+        let scan = Scan::of(bytes)?;
+        load::names(&scan)?;
+        let shared = self.class(&scan, bytes.len(), own)?;
+        let digest = Sha256::digest(bytes);
+        let digest = format!("sha256:{}", Hex(&digest));
+        let component = load::compile(&shared.engine, bytes)?;
+        let allowance = shared.allowance(own.memory, own.deadline);
+        admit(&shared, allowance, &component, digest, false)
     }
+
+    /// The class that has what a component needs, and what it is given.
+    fn class(
+        &self,
+        scan: &Scan,
+        size: usize,
+        own: &PolicyLimits,
+    ) -> Result<Arc<Shared>, LoadError> {
+        let Classes {
+            options,
+            small,
+            large,
+        } = &*self.0;
+        if let Some(memory) = own.memory
+            && memory > options.large.memory
+        {
+            return Err(LoadError::TooLarge(format!(
+                "it is given {memory} bytes of memory, and this host has {} for one policy",
+                options.large.memory
+            )));
+        }
+        let is_given_more = own.memory > Some(options.small.memory)
+            || own.deadline > Some(options.small.deadline);
+        if !is_given_more && Class::of(scan, size, &options.small) == Class::Small {
+            return Ok(Arc::clone(small));
+        }
+        if large.get().is_none() {
+            // Two threads may both come here: then one of the two is used.
+            let _ = large.set(Arc::new(Shared::new(Class::Large, &options.large)?));
+        }
+        Ok(Arc::clone(large.get().unwrap_or(small)))
+    }
+}
+
+fn admit(
+    shared: &Arc<Shared>,
+    allowance: Allowance,
+    component: &Component,
+    digest: String,
+    built_in: bool,
+) -> Result<Policy, LoadError> {
+    let imports = load::imports(component)?;
+    load::size(component, &allowance)?;
+    let exports = load::exports(component)?;
+    let instance = shared.linker.instantiate_pre(component);
+    let instance = instance.map_err(|error| LoadError::WrongSignature(format!("{error:#}")))?;
+    let candidate = Candidate {
+        host: Arc::clone(shared),
+        allowance,
+        instance,
+        exports,
+    };
+    candidate.try_out(digest, imports, built_in)
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
             .field("options", &self.0.options)
-            .field("pooled", &self.0.pooled)
+            .field("pooled", &self.is_pooled())
             .finish_non_exhaustive()
     }
-}
-
-fn pool(options: &Options) -> InstanceAllocationStrategy {
-    let slots = options.slots.max(1);
-    let memory = (options.memory as u64).min(config::MOST) as usize;
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(sandbox::INSTANCES))
-        .max_core_instances_per_component(sandbox::INSTANCES)
-        .total_memories(slots)
-        .max_memories_per_component(1)
-        .max_memories_per_module(1)
-        .max_memory_size(memory)
-        .linear_memory_keep_resident(RESIDENT)
-        .total_tables(slots.saturating_mul(sandbox::TABLES))
-        .max_tables_per_component(sandbox::TABLES)
-        .max_tables_per_module(sandbox::TABLES)
-        .table_elements(sandbox::TABLE)
-        .table_keep_resident(64 << 10)
-        .max_unused_warm_slots(slots);
-    InstanceAllocationStrategy::Pooling(pool)
 }
 
 struct Hex<'a>(&'a [u8]);

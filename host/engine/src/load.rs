@@ -3,12 +3,13 @@
 
 use planner::verdict::Failure;
 use semver::Version;
-use wasmtime::component::types::{Component as Type, ComponentItem};
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex};
 
-use crate::Import;
+use crate::class::Allowance;
 use crate::contract::{DECIDE, INTERFACES, PACKAGE, VERSION};
-use crate::sandbox::{TABLE, TABLES};
+use crate::scan::Scan;
+use crate::{EngineError, Import};
 
 /// Why a component cannot serve as a policy. Each message is a sentence about "it", without a file
 /// name: the caller knows where the bytes came from.
@@ -21,9 +22,12 @@ pub enum LoadError {
     /// WebAssembly, but not a component.
     #[error(
         "it is a core WebAssembly module, not a component: \
-         `wasm-tools component new MODULE.wasm -o POLICY.wasm` makes one of it"
+         `wasm-tools component new MODULE.wasm{} -o POLICY.wasm` makes one of it", adapt(*.needs_wasi)
     )]
-    CoreModule,
+    CoreModule {
+        /// It imports WASI, which has to be replaced on the way.
+        needs_wasi: bool,
+    },
     /// It is damaged, or needs a WebAssembly feature that is not given.
     #[error("it cannot be compiled: {0}")]
     Compile(String),
@@ -41,12 +45,14 @@ pub enum LoadError {
     },
     /// It imports WASI.
     #[error(
-        "it needs WASI ({import}), which no policy is given: \
-         build it for wasm32-unknown-unknown instead of a WASI target"
+        "it needs WASI ({}), which no policy is given. Rust: build it for wasm32-unknown-unknown. \
+         JavaScript and Python: give componentize-qjs or componentize-py `--stub-wasi`. Go and C: give \
+         `wasm-tools component new` an adapter that does nothing, as examples/policies/go does: \
+         `--adapt wasi_snapshot_preview1=no-wasi.wat`", listed(.imports)
     )]
     Wasi {
-        /// Such as `wasi:cli/environment@0.2.0`.
-        import: String,
+        /// Such as `wasi:cli/environment@0.2.0`; at least one.
+        imports: Vec<String>,
     },
     /// It imports something that is not in the contract.
     #[error("it imports {import}, which is not in {PACKAGE}@{VERSION}, and nothing else is given")]
@@ -74,6 +80,9 @@ pub enum LoadError {
     /// It failed on its first call, of `describe`.
     #[error("its trial run failed ({}): {}", .0.kind, .0.message)]
     Trial(Failure),
+    /// This machine has no place for policies of its class.
+    #[error("it cannot be run: {0}")]
+    Engine(#[from] EngineError),
     /// It ran, but what it says of itself is not as the contract wants it.
     #[error("{0}")]
     InvalidDescription(String),
@@ -90,34 +99,65 @@ pub(crate) struct Exports {
     pub(crate) evaluate: ComponentExportIndex,
 }
 
-/// A component begins like this: the version of its format, and that it is not a module.
-pub(crate) fn is_component(bytes: &[u8]) -> Result<(), LoadError> {
-    match bytes {
-        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
-        [0, b'a', b's', b'm', ..] => Err(LoadError::CoreModule),
-        _ => Err(LoadError::NotWasm),
+/// What the sentence about a core module adds to the command.
+fn adapt(needs_wasi: bool) -> &'static str {
+    if needs_wasi {
+        " --adapt wasi_snapshot_preview1=NO-WASI.wat (an adapter that does nothing, as in \
+         examples/policies/go, since no policy is given WASI)"
+    } else {
+        ""
     }
 }
 
-/// Does it import what the contract has, and nothing else? Names first: the linker's own messages
-/// would name the wrong thing.
+/// The first, and how many more.
+fn listed(imports: &[String]) -> String {
+    match imports {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, more @ ..] => format!("{first} and {} more", more.len()),
+    }
+}
+
+/// Is it of our contract, and does it import nothing beyond? By the names alone: the linker's own
+/// messages would name the wrong thing.
+pub(crate) fn names(scan: &Scan) -> Result<(), LoadError> {
+    let Scan {
+        imports, exports, ..
+    } = scan;
+    for theirs in imports.iter().chain(exports).filter_map(|name| interface(name)) {
+        if !theirs.is_compatible() {
+            return Err(LoadError::OtherContract {
+                theirs: theirs.version.to_owned(),
+            });
+        }
+    }
+    let wasi = imports.iter().filter(|name| name.starts_with("wasi:"));
+    let wasi: Vec<_> = wasi.cloned().collect();
+    if !wasi.is_empty() {
+        return Err(LoadError::Wasi { imports: wasi });
+    }
+    let is_known = |name: &str| interface(name).is_some_and(|known| known.functions().is_some());
+    if let Some(import) = imports.iter().find(|name| !is_known(name)) {
+        return Err(LoadError::UnknownImport {
+            import: import.clone(),
+        });
+    }
+    let mut ours = exports.iter().filter_map(|name| interface(name));
+    if ours.any(|export| export.name == DECIDE) {
+        Ok(())
+    } else {
+        Err(LoadError::NoDecide)
+    }
+}
+
+/// Does it call functions that the contract has, and no others?
 pub(crate) fn imports(component: &Component) -> Result<Vec<Import>, LoadError> {
     let engine = component.engine();
     let ty = component.component_type();
-    is_our_contract(&ty, engine)?;
     let mut imports = Vec::new();
     for (name, item) in ty.imports(engine) {
-        let Some(interface) = interface(name) else {
-            let import = name.to_owned();
-            return Err(if name.starts_with("wasi:") {
-                LoadError::Wasi { import }
-            } else {
-                LoadError::UnknownImport { import }
-            });
-        };
-        let known = INTERFACES.iter().find(|known| known.0 == interface.name);
-        let (Some((_, known)), ComponentItem::ComponentInstance(instance)) = (known, &item.ty)
-        else {
+        let known = interface(name).and_then(|known| known.functions());
+        let (Some(known), ComponentItem::ComponentInstance(instance)) = (known, &item.ty) else {
             return Err(LoadError::UnknownImport {
                 import: name.to_owned(),
             });
@@ -149,7 +189,7 @@ pub(crate) fn imports(component: &Component) -> Result<Vec<Import>, LoadError> {
 pub(crate) fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Component, LoadError> {
     Component::from_binary(engine, bytes).map_err(|error| {
         let message = format!("{error:#}");
-        if message.contains("does not fit in pooling allocator requirements") {
+        if message.contains("pooling allocator") {
             LoadError::TooLarge(error.root_cause().to_string())
         } else {
             LoadError::Compile(message)
@@ -157,21 +197,34 @@ pub(crate) fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Compone
     })
 }
 
-/// The same limits where there is no pool.
-pub(crate) fn size(component: &Component, memory: usize) -> Result<(), LoadError> {
+/// The same limits where there is no pool, and those of this policy alone.
+pub(crate) fn size(component: &Component, allowance: &Allowance) -> Result<(), LoadError> {
     let Some(needs) = component.resources_required() else {
         return Ok(());
     };
-    let bytes = needs.max_initial_memory_size.unwrap_or(0) * PAGE;
+    let Allowance { memory, shape, .. } = *allowance;
+    let bytes = needs
+        .max_initial_memory_size
+        .unwrap_or(0)
+        .saturating_mul(PAGE);
     let elements = needs.max_initial_table_size.unwrap_or(0);
-    let problem = if needs.num_memories > 1 {
-        format!("it has {} memories instead of one", needs.num_memories)
+    let problem = if needs.num_memories > shape.memories {
+        format!(
+            "it has {} memories; {} are allowed",
+            needs.num_memories, shape.memories
+        )
     } else if bytes > memory as u64 {
         format!("it begins with {bytes} bytes of memory; {memory} are allowed")
-    } else if needs.num_tables > TABLES {
-        format!("it has {} tables; {TABLES} are allowed", needs.num_tables)
-    } else if elements > TABLE as u64 {
-        format!("it begins with a table of {elements} elements; {TABLE} are allowed")
+    } else if needs.num_tables > shape.tables {
+        format!(
+            "it has {} tables; {} are allowed",
+            needs.num_tables, shape.tables
+        )
+    } else if elements > shape.elements as u64 {
+        format!(
+            "it begins with a table of {elements} elements; {} are allowed",
+            shape.elements
+        )
     } else {
         return Ok(());
     };
@@ -196,19 +249,6 @@ pub(crate) fn exports(component: &Component) -> Result<Exports, LoadError> {
     })
 }
 
-fn is_our_contract(ty: &Type, engine: &wasmtime::Engine) -> Result<(), LoadError> {
-    let imports = ty.imports(engine).map(|(name, _)| name);
-    let exports = ty.exports(engine).map(|(name, _)| name);
-    for theirs in imports.chain(exports).filter_map(interface) {
-        if !theirs.is_compatible() {
-            return Err(LoadError::OtherContract {
-                theirs: theirs.version.to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
 /// An interface of the contract, of any version.
 struct Interface<'a> {
     name: &'a str,
@@ -223,6 +263,12 @@ fn interface(name: &str) -> Option<Interface<'_>> {
 }
 
 impl Interface<'_> {
+    /// The functions that it has in this host's version; none if it does not have the interface.
+    fn functions(&self) -> Option<&'static [&'static str]> {
+        let known = INTERFACES.iter().find(|known| known.0 == self.name)?;
+        Some(known.1)
+    }
+
     /// Of the same 0.n, as the contract defines it: patches only add.
     fn is_compatible(&self) -> bool {
         match (Version::parse(self.version), Version::parse(VERSION)) {

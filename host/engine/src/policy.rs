@@ -9,11 +9,12 @@ use planner::verdict::{Failure, Verdict};
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift};
 
+use crate::class::{Allowance, Shared};
 use crate::contract::{decide, types};
 use crate::failure::{FailureKind, failure};
 use crate::load::Exports;
 use crate::sandbox::{Call, Sandbox, TRANSFER};
-use crate::{Description, Domain, Import, LoadError, Problem, Shared, output};
+use crate::{Class, Description, Domain, Import, LoadError, Problem, output};
 
 /// A policy that was loaded. Cheap to clone, `Send` and `Sync`; keeps its engine alive.
 ///
@@ -24,6 +25,7 @@ pub struct Policy(Arc<Loaded>);
 
 struct Loaded {
     host: Arc<Shared>,
+    allowance: Allowance,
     instance: InstancePre<Sandbox>,
     exports: Exports,
     digest: String,
@@ -35,6 +37,7 @@ struct Loaded {
 /// What can be called, before it is known whether it is a policy.
 pub(crate) struct Candidate {
     pub(crate) host: Arc<Shared>,
+    pub(crate) allowance: Allowance,
     pub(crate) instance: InstancePre<Sandbox>,
     pub(crate) exports: Exports,
 }
@@ -49,10 +52,11 @@ impl Candidate {
     ) -> Result<Policy, LoadError> {
         let Self {
             host,
+            allowance,
             instance,
             exports,
         } = self;
-        let (described, _) = host.call(&instance, Call::Describe, |store, instance| {
+        let (described, _) = host.call(&instance, allowance, Call::Describe, |store, instance| {
             // All three, although one is called: the others would fail on the first node.
             let typed = typed::<(Vec<types::Problem>,)>(store, instance, &exports.check, "check")
                 .and_then(|_| typed::<Evaluated>(store, instance, &exports.evaluate, "evaluate"))
@@ -68,6 +72,7 @@ impl Candidate {
             output::description(description).map_err(LoadError::InvalidDescription)?;
         Ok(Policy(Arc::new(Loaded {
             host,
+            allowance,
             instance,
             exports,
             digest,
@@ -111,6 +116,11 @@ impl Policy {
         &self.0.imports
     }
 
+    /// What it is made of.
+    pub fn class(&self) -> Class {
+        self.0.host.class
+    }
+
     /// Does it run from code that was compiled when this program was built?
     pub fn is_precompiled(&self) -> bool {
         self.0.built_in
@@ -127,9 +137,13 @@ impl Policy {
         output::problems(problems?.0)
     }
 
-    /// The policy's decision about the node behind these answers. Takes some microseconds, at most
-    /// [`Options::deadline`](crate::Options::deadline); it blocks. What was read up to a failure is
-    /// in the verdict as well.
+    /// The policy's decision about the node behind these answers. What was read up to a failure is in the
+    /// verdict as well.
+    ///
+    /// It blocks: a small policy some microseconds, a [`Large`](Class::Large) one up to milliseconds, and
+    /// longer while others of its class take all slots. Asynchronous code asks a large one on another
+    /// thread (`tokio::task::spawn_blocking`): the policy is cheap to clone, and all that goes in and
+    /// comes out is `Send`.
     pub fn evaluate(&self, rule: &Arc<Rule>, answers: Box<dyn Answers>) -> Verdict {
         let call = Call::Evaluate(Arc::clone(rule), answers);
         let (answer, reads) = self.call::<Evaluated>(call, &self.0.exports.evaluate);
@@ -143,8 +157,13 @@ impl Policy {
     where
         R: ComponentNamedList + Lift,
     {
-        let Loaded { host, instance, .. } = &*self.0;
-        host.call(instance, call, |store, instance| {
+        let Loaded {
+            host,
+            allowance,
+            instance,
+            ..
+        } = &*self.0;
+        host.call(instance, *allowance, call, |store, instance| {
             let function = instance.get_typed_func::<(), R>(&mut *store, export)?;
             function.call(store, ())
         })
@@ -166,20 +185,21 @@ impl Shared {
     fn call<R>(
         &self,
         instance: &InstancePre<Sandbox>,
+        allowance: Allowance,
         call: Call,
         then: impl FnOnce(&mut Store<Sandbox>, &Instance) -> wasmtime::Result<R>,
     ) -> (Result<R, Failure>, Vec<Read>) {
         // Outlives the store: a slot is free when its memory is.
         let _slot = self.slots.take();
         self.clock.wake();
-        let mut store = Store::new(&self.engine, Sandbox::new(call, self.options.memory));
+        let mut store = Store::new(&self.engine, Sandbox::new(call, allowance));
         store.limiter(|sandbox| sandbox);
-        store.set_epoch_deadline(self.ticks);
+        store.set_epoch_deadline(allowance.ticks);
         store.set_hostcall_fuel(TRANSFER);
         let result = match instance.instantiate(&mut store) {
             Ok(instance) => then(&mut store, &instance)
-                .map_err(|error| failure(&error, &self.options, FailureKind::WrongAbi)),
-            Err(error) => Err(failure(&error, &self.options, FailureKind::HostError)),
+                .map_err(|error| failure(&error, &allowance, FailureKind::WrongAbi)),
+            Err(error) => Err(failure(&error, &allowance, FailureKind::HostError)),
         };
         (result, store.into_data().into_reads())
     }

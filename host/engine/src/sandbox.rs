@@ -9,6 +9,7 @@ use planner::rule::{Rule, Status};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{ResourceLimiter, Result};
 
+use crate::class::Allowance;
 use crate::contract::{bootstrap, node, rule, time, types};
 use crate::failure::Stop;
 
@@ -22,15 +23,6 @@ const QUESTIONS: usize = 1024;
 /// Bytes of names in the questions of one call.
 const QUESTION_BYTES: usize = 256 << 10;
 
-/// Elements of one table.
-pub(crate) const TABLE: usize = 10_000;
-
-/// Tables of a policy: components have a few for their own plumbing.
-pub(crate) const TABLES: u32 = 4;
-
-/// Core instances of a policy. Tools that link a language's runtime use a dozen.
-pub(crate) const INSTANCES: u32 = 32;
-
 /// What is called: it decides what may be asked.
 pub(crate) enum Call {
     Describe,
@@ -41,16 +33,19 @@ pub(crate) enum Call {
 /// State of one call.
 pub(crate) struct Sandbox {
     call: Call,
+    allowance: Allowance,
+    /// Bytes of all its memories.
     memory: usize,
     reads: Vec<Read>,
     bytes: usize,
 }
 
 impl Sandbox {
-    pub(crate) fn new(call: Call, memory: usize) -> Self {
+    pub(crate) fn new(call: Call, allowance: Allowance) -> Self {
         Self {
             call,
-            memory,
+            allowance,
+            memory: 0,
             reads: Vec::new(),
             bytes: 0,
         }
@@ -305,16 +300,19 @@ impl time::Host for Sandbox {
 /// Where a policy wants more than it may have, it is stopped: one that goes on with a failed
 /// allocation could decide otherwise than with a little more memory.
 impl ResourceLimiter for Sandbox {
-    fn memory_growing(&mut self, _: usize, wanted: usize, _: Option<usize>) -> Result<bool> {
-        if wanted > self.memory {
+    fn memory_growing(&mut self, now: usize, wanted: usize, _: Option<usize>) -> Result<bool> {
+        // All of them together: a policy that brings a runtime may have several.
+        let wanted = self.memory.saturating_sub(now).saturating_add(wanted);
+        if wanted > self.allowance.memory {
             return Err(Stop::Memory { wanted }.into());
         }
+        self.memory = wanted;
         Ok(true)
     }
 
     fn table_growing(&mut self, _: usize, wanted: usize, _: Option<usize>) -> Result<bool> {
-        if wanted > TABLE {
-            let most = TABLE;
+        let most = self.allowance.shape.elements;
+        if wanted > most {
             return Err(Stop::Table { wanted, most }.into());
         }
         Ok(true)
@@ -329,14 +327,14 @@ impl ResourceLimiter for Sandbox {
     }
 
     fn memories(&self) -> usize {
-        1
+        self.allowance.shape.memories as usize
     }
 
     fn tables(&self) -> usize {
-        TABLES as usize
+        self.allowance.shape.tables as usize
     }
 
     fn instances(&self) -> usize {
-        INSTANCES as usize
+        self.allowance.shape.instances as usize
     }
 }

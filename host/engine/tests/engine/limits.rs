@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Engine, FailureKind, Options};
+use engine::{Engine, FailureKind, Limits};
 use planner::Timestamp;
 use planner::facts::{Node, Taint};
 use planner::question::{Answer, Answers, Completion, Question};
@@ -11,7 +11,7 @@ use planner::rule::{Effect, Status};
 use planner::verdict::{Decision, Subject, Verdict};
 
 use crate::components::{Parts, component};
-use crate::{ENGINE, answers, bare, condition, hostile, now, rule};
+use crate::{ENGINE, answers, bare, condition, hostile, now, rule, small};
 
 fn evaluate(name: &str) -> Verdict {
     hostile(&ENGINE).evaluate(&Arc::new(rule(name)), bare())
@@ -267,11 +267,13 @@ fn check_may_ask_about_the_rule_only() {
 
 #[test]
 fn limits_are_options() {
-    let options = Options {
-        deadline: Duration::from_millis(5),
-        memory: 1 << 20,
-        slots: 1,
-    };
+    let options = small(|small| {
+        *small = Limits {
+            deadline: Duration::from_millis(5),
+            memory: 1 << 20,
+            slots: 1,
+        }
+    });
     let engine = Engine::new(&options).unwrap();
     let policy = hostile(&engine);
     let failure = |name: &str| {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use engine::{Engine, FailureKind, LoadError, Options};
+use engine::{Engine, FailureKind, LoadError};
 
 use crate::components::{Parts, component};
-use crate::{ENGINE, bare, hostile, rule};
+use crate::{ENGINE, bare, hostile, rule, small};
 
 fn refused(bytes: &[u8]) -> LoadError {
     match ENGINE.load(bytes) {
@@ -51,8 +51,11 @@ fn bytes_that_are_not_webassembly() {
 #[test]
 fn a_core_module() {
     let error = refused(&wat::parse_str("(module)").unwrap());
-    assert!(matches!(error, LoadError::CoreModule));
+    assert!(matches!(error, LoadError::CoreModule { needs_wasi: false }));
     assert!(error.to_string().contains("wasm-tools component new"));
+    let text = r#"(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32))))"#;
+    let error = refused(&wat::parse_str(text).unwrap());
+    assert!(error.to_string().contains("--adapt wasi_snapshot_preview1="), "{error}");
 }
 
 #[test]
@@ -64,17 +67,23 @@ fn a_damaged_component() {
 
 #[test]
 fn a_component_that_needs_wasi() {
-    let bytes = wat::parse_str(
-        r#"(component
-          (import "wasi:cli/environment@0.2.6" (instance
-            (export "get-arguments" (func (result (list string)))))))"#,
-    );
-    let error = refused(&bytes.unwrap());
-    assert_eq!(
-        error.to_string(),
-        "it needs WASI (wasi:cli/environment@0.2.6), which no policy is given: \
-         build it for wasm32-unknown-unknown instead of a WASI target"
-    );
+    let wasi = |interfaces: &[&str]| {
+        let imports = interfaces.iter().map(|name| {
+            format!(r#"(import "{name}" (instance (export "f" (func (result (list string))))))"#)
+        });
+        let text = format!("(component {})", imports.collect::<String>());
+        refused(&wat::parse_str(text).unwrap()).to_string()
+    };
+    let error = wasi(&["wasi:cli/environment@0.2.6"]);
+    let begin = "it needs WASI (wasi:cli/environment@0.2.6), which no policy is given. Rust: ";
+    assert!(error.starts_with(begin), "{error}");
+    for advice in ["wasm32-unknown-unknown", "--stub-wasi", "--adapt wasi_snapshot_preview1="] {
+        assert!(error.contains(advice), "{error}");
+    }
+    // Ours beside it changes nothing.
+    let ours = "node-readiness:policy/node@0.1.0";
+    let error = wasi(&[ours, "wasi:io/error@0.2.6", "wasi:io/poll@0.2.6", "acme:clock/now"]);
+    assert!(error.starts_with("it needs WASI (wasi:io/error@0.2.6 and 1 more), "), "{error}");
 }
 
 #[test]
@@ -277,15 +286,16 @@ fn a_description_against_the_contract() {
 
 #[test]
 fn more_than_a_policy_can_have() {
-    let options = Options {
-        slots: 1 << 24,
-        ..Options::default()
-    };
+    let mut options = small(|small| small.slots = 1 << 24);
+    options.large.slots = 1 << 24;
     let without_pool = Engine::new(&options).unwrap();
+    let memories = "(memory 1)".repeat(8);
+    let tables = "(table 1 funcref)".repeat(40);
     for (memory, module, part) in [
-        ("1", "(memory 2)", "memories"),
-        ("1", "(table 20000 funcref)", "20000"),
-        ("200", "", "13107200"),
+        ("1", memories.as_str(), "memories"),
+        ("1", "(table 200000 funcref)", "200000"),
+        ("1", tables.as_str(), "tables"),
+        ("3000", "", "196608000"),
     ] {
         let bytes = component(&Parts {
             memory,

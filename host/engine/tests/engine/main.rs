@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod classes;
 mod components;
 mod default;
 mod limits;
@@ -15,7 +16,7 @@ mod pool;
 use std::fs;
 use std::sync::{Arc, LazyLock};
 
-use engine::{Engine, Options, Policy};
+use engine::{Engine, Limits, Options, Policy};
 use planner::Timestamp;
 use planner::facts::{Condition, Node, Observed};
 use planner::question::{Completion, NodeAnswers};
@@ -28,6 +29,13 @@ static HOSTILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let path = guest_builder::path("hostile-guest").unwrap_or_else(|error| panic!("{error}"));
     fs::read(path).unwrap()
 });
+
+/// Other limits for small policies.
+fn small(change: impl FnOnce(&mut Limits)) -> Options {
+    let mut options = Options::default();
+    change(&mut options.small);
+    options
+}
 
 fn hostile(engine: &Engine) -> Policy {
     engine.load(&HOSTILE).unwrap()

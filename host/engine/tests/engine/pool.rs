@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use engine::{Engine, Options, Policy};
+use engine::{Engine, Limits, Options, Policy};
 
-use crate::{ENGINE, bare, hostile, rule};
+use crate::{ENGINE, bare, hostile, rule, small};
 
 #[test]
 fn engines_and_policies_go_anywhere() {
@@ -22,10 +22,7 @@ fn memory_comes_from_a_pool() {
 
 #[test]
 fn more_calls_than_slots_wait_for_their_turn() {
-    let options = Options {
-        slots: 2,
-        ..Options::default()
-    };
+    let options = small(|small| small.slots = 2);
     let policy = hostile(&Engine::new(&options).unwrap());
     let threads: Vec<_> = (0..8)
         .map(|index| {
@@ -50,11 +47,8 @@ fn more_calls_than_slots_wait_for_their_turn() {
 
 #[test]
 fn without_address_space_for_a_pool_it_works_all_the_same() {
-    let options = Options {
-        // Of 16 MiB each: more than a processor can address.
-        slots: 1 << 24,
-        ..Options::default()
-    };
+    // Of 16 MiB each: more than a processor can address.
+    let options = small(|small| small.slots = 1 << 24);
     let engine = Engine::new(&options).unwrap();
     assert!(!engine.is_pooled());
     assert!(engine.default_policy().unwrap().is_precompiled());
@@ -67,11 +61,7 @@ fn without_address_space_for_a_pool_it_works_all_the_same() {
 
 #[test]
 fn with_large_memories_the_default_policy_is_compiled_at_the_start() {
-    let options = Options {
-        memory: 32 << 20,
-        slots: 4,
-        ..Options::default()
-    };
+    let options = small(|small| (small.memory, small.slots) = (32 << 20, 4));
     let engine = Engine::new(&options).unwrap();
     let policy = engine.default_policy().unwrap();
     assert!(!policy.is_precompiled());
@@ -88,10 +78,14 @@ fn no_option_is_too_much_or_too_little() {
         (Duration::MAX, usize::MAX, 1),
         (Duration::MAX, usize::MAX, u32::MAX),
     ] {
-        let options = Options {
+        let limits = Limits {
             deadline,
             memory,
             slots,
+        };
+        let options = Options {
+            small: limits.clone(),
+            large: limits,
         };
         let engine = Engine::new(&options).unwrap();
         match engine.default_policy() {
