@@ -7,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::input::BadInput;
-use crate::{cleanup, completions, crd, eval, gate, output, run};
+use crate::{cleanup, compile_policy, completions, crd, eval, gate, output, run};
 
 /// Holds Kubernetes nodes back by a taint until they are ready, as a sandboxed policy decides.
 #[derive(Debug, Parser)]
@@ -30,6 +30,7 @@ enum Command {
     Gate(gate::Options),
     Cleanup(cleanup::Options),
     Completions(completions::Options),
+    CompilePolicy(compile_policy::Options),
 }
 
 /// The program of the Go controller's image, which knows nothing but to run.
@@ -61,6 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Gate(options) => gate::run(options),
         Command::Cleanup(options) => cleanup::run(options),
         Command::Completions(options) => completions::run(options),
+        Command::CompilePolicy(options) => compile_policy::run(&options),
     };
     done.unwrap_or_else(|error| {
         match error.downcast_ref::<BadInput>() {

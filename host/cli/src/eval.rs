@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide, field};
 use controller::freeze;
-use engine::{Engine, Limits, Policy};
+use engine::{Cache, Engine, Limits, Origin, Policy, PolicyLimits};
 use jiff::Timestamp;
 use planner::ownership;
 use planner::rule::TaintPrefixes;
@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::input::nodes::{Given, GivenNode};
 use crate::input::rules::GivenRule;
 use crate::input::{self, BadInput, STDIN};
-use crate::{output, prefixes};
+use crate::{compile_policy, output, prefixes};
 
 use report::Report;
 
@@ -47,6 +47,14 @@ pub struct Options {
     /// The policy that decides, for all rules; without it the built-in default policy
     #[arg(long, value_name = "FILE.wasm")]
     policy: Option<PathBuf>,
+
+    /// Keep the policy's native code in this folder: a policy in Go, JavaScript or Python takes seconds to
+    /// compile
+    ///
+    /// Nobody else may be able to write to what is made there. Anything that this program has not written
+    /// is refused, and compiled again.
+    #[arg(long, value_name = "FOLDER", requires = "policy")]
+    policy_cache: Option<PathBuf>,
 
     /// The time that counts as now, such as 2026-07-01T12:00:00Z; without it the current time
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -124,6 +132,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         rules,
         nodes,
         policy,
+        policy_cache,
         now,
         prefixes,
         output: format,
@@ -151,7 +160,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     } else {
         input::nodes::nodes(&input::read(&nodes)?)?
     };
-    let policy = load(policy)?;
+    let policy = load(policy, policy_cache)?;
     let now = now.unwrap_or_else(Timestamp::now);
     let rules = match activate(&rules, &policy, &prefixes)? {
         Ok(rules) => rules,
@@ -200,8 +209,8 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     })
 }
 
-/// The policy of a file; without one the built-in policy.
-pub fn load(file: Option<PathBuf>) -> anyhow::Result<Policy> {
+/// The policy of a file, with a folder for what was compiled; without a file the built-in policy.
+pub fn load(file: Option<PathBuf>, cache: Option<PathBuf>) -> anyhow::Result<Policy> {
     // One call at a time: nothing to reserve for more.
     let one = |limits| Limits { slots: 1, ..limits };
     let engine = Engine::new(&engine::Options {
@@ -219,12 +228,29 @@ pub fn load(file: Option<PathBuf>) -> anyhow::Result<Policy> {
             file.display()
         ))
     })?;
-    let policy = engine.load(&bytes).map_err(|error| {
-        BadInput::one(format!(
-            "{} cannot be used as a policy: {error}",
-            file.display()
-        ))
-    })?;
+    let mut compiler = compile_policy::compiler();
+    if let Some(folder) = cache {
+        let cache = Cache::open(&folder)
+            .map_err(|error| BadInput::one(format!("--policy-cache: {error}")))?;
+        compiler.cache = Some(cache);
+    }
+    let policy = engine
+        .load_with(&bytes, &PolicyLimits::default(), Some(&compiler))
+        .map_err(|error| {
+            BadInput::one(format!(
+                "{} cannot be used as a policy: {error}",
+                file.display()
+            ))
+        })?;
+    match policy.origin() {
+        Origin::Recompiled(why) => {
+            output::note(format_args!("the policy was compiled again: {why}"));
+        }
+        Origin::NotKept(why) => {
+            output::note(format_args!("the compiled policy could not be kept: {why}"));
+        }
+        _ => {}
+    }
     Ok(policy)
 }
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod cleanup;
+mod compile_policy;
 mod completions;
 mod crd;
 mod eval;

@@ -16,10 +16,12 @@
 
 mod class;
 mod clock;
+mod compiler;
 mod config;
 mod contract;
 mod failure;
 mod load;
+mod native;
 mod output;
 mod policy;
 mod sandbox;
@@ -35,11 +37,16 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
 pub use class::Class;
+pub use compiler::{
+    Cache, CacheError, Compiler, CompilerError, NO_MEMORY, NOT_COMPILED, Origin, Task, TaskError,
+};
 pub use failure::FailureKind;
 pub use load::LoadError;
 pub use policy::Policy;
 
 use class::{Allowance, Shared};
+use compiler::Compiled;
+use native::Native;
 use policy::Candidate;
 use scan::Scan;
 
@@ -199,43 +206,49 @@ impl Engine {
         let digest = env!("DEFAULT_POLICY_DIGEST").to_owned();
         let shared = &self.0.small;
         let allowance = shared.allowance(None, None);
-        #[expect(unsafe_code, reason = "native code from our own build script")]
-        // SAFETY: these bytes are what `Engine::precompile_component` gave.
-        let native = unsafe { Component::deserialize(&shared.engine, native) };
-        match native {
-            Ok(component) => admit(shared, allowance, &component, digest, true),
+        match Native::BuiltIn(native).load(&shared.engine) {
+            Ok(component) => admit(shared, allowance, &component, digest, Origin::BuiltIn),
             // Another configuration, such as a larger memory.
             Err(_) => {
                 let component = load::compile(&shared.engine, DEFAULT_POLICY)?;
-                admit(shared, allowance, &component, digest, false)
+                admit(shared, allowance, &component, digest, Origin::Compiled)
             }
         }
     }
 
-    /// Compiles a component, and checks that it keeps the contract.
+    /// Compiles a component in this process, and checks that it keeps the contract. For components of
+    /// one's own: [`load_with`](Self::load_with) is for those of others.
     ///
     /// # Errors
     ///
     /// Where it cannot serve as a policy.
     pub fn load(&self, bytes: &[u8]) -> Result<Policy, LoadError> {
-        self.load_with(bytes, &PolicyLimits::default())
+        self.load_with(bytes, &PolicyLimits::default(), None)
     }
 
-    /// The same for a policy with limits of its own. One of the class [`Large`](Class::Large) takes seconds,
-    /// and hundreds of MB for that time.
+    /// The same for a policy with limits of its own, compiled in another process, or taken from what that
+    /// kept. Blocks for as long: milliseconds for a small policy, seconds for a large one.
     ///
     /// # Errors
     ///
-    /// Where it cannot serve as a policy.
-    pub fn load_with(&self, bytes: &[u8], own: &PolicyLimits) -> Result<Policy, LoadError> {
+    /// Where it cannot serve as a policy, and where the process fails.
+    pub fn load_with(
+        &self,
+        bytes: &[u8],
+        own: &PolicyLimits,
+        compiler: Option<&Compiler>,
+    ) -> Result<Policy, LoadError> {
         let scan = Scan::of(bytes)?;
         load::names(&scan)?;
         let shared = self.class(&scan, bytes.len(), own)?;
         let digest = Sha256::digest(bytes);
         let digest = format!("sha256:{}", Hex(&digest));
-        let component = load::compile(&shared.engine, bytes)?;
+        let (component, origin) = match compiler {
+            Some(compiler) => compiled(compiler, bytes, &digest, &shared)?,
+            None => (load::compile(&shared.engine, bytes)?, Origin::Compiled),
+        };
         let allowance = shared.allowance(own.memory, own.deadline);
-        admit(&shared, allowance, &component, digest, false)
+        admit(&shared, allowance, &component, digest, origin)
     }
 
     /// The class that has what a component needs, and what it is given.
@@ -271,12 +284,31 @@ impl Engine {
     }
 }
 
+/// In another process.
+fn compiled(
+    compiler: &Compiler,
+    bytes: &[u8],
+    digest: &str,
+    shared: &Shared,
+) -> Result<(Component, Origin), LoadError> {
+    let settings = compiler::settings(&shared.engine);
+    let class = shared.class.as_str();
+    let bound = [digest.as_bytes(), &settings, class.as_bytes()];
+    match compiler.native(bytes, shared.addresses(), &bound)? {
+        Compiled::Native(native, origin) => {
+            let component = native.load(&shared.engine).map_err(load::refused)?;
+            Ok((component, origin))
+        }
+        Compiled::Refused(message) => Err(LoadError::Compile(message)),
+    }
+}
+
 fn admit(
     shared: &Arc<Shared>,
     allowance: Allowance,
     component: &Component,
     digest: String,
-    built_in: bool,
+    origin: Origin,
 ) -> Result<Policy, LoadError> {
     let imports = load::imports(component)?;
     load::size(component, &allowance)?;
@@ -289,7 +321,7 @@ fn admit(
         instance,
         exports,
     };
-    candidate.try_out(digest, imports, built_in)
+    candidate.try_out(digest, imports, origin)
 }
 
 impl fmt::Debug for Engine {

@@ -9,7 +9,7 @@ use wasmtime::component::{Component, ComponentExportIndex};
 use crate::class::Allowance;
 use crate::contract::{DECIDE, INTERFACES, PACKAGE, VERSION};
 use crate::scan::Scan;
-use crate::{EngineError, Import};
+use crate::{CompilerError, EngineError, Import};
 
 /// Why a component cannot serve as a policy. Each message is a sentence about "it", without a file
 /// name: the caller knows where the bytes came from.
@@ -80,12 +80,37 @@ pub enum LoadError {
     /// It failed on its first call, of `describe`.
     #[error("its trial run failed ({}): {}", .0.kind, .0.message)]
     Trial(Failure),
+    /// The process that compiles it failed.
+    #[error("{0}")]
+    Compiler(#[from] CompilerError),
     /// This machine has no place for policies of its class.
     #[error("it cannot be run: {0}")]
     Engine(#[from] EngineError),
     /// It ran, but what it says of itself is not as the contract wants it.
     #[error("{0}")]
     InvalidDescription(String),
+}
+
+impl LoadError {
+    /// The CamelCase word for status reasons and metric labels.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotWasm => "NotWasm",
+            Self::CoreModule { .. } => "CoreModule",
+            Self::Compile(_) => "CompileFailed",
+            Self::TooLarge(_) => "TooLarge",
+            Self::OtherContract { .. } => "OtherContract",
+            Self::Wasi { .. } => "NeedsWasi",
+            Self::UnknownImport { .. } => "UnknownImport",
+            Self::UnknownFunction { .. } => "UnknownFunction",
+            Self::NoDecide => "NoPolicy",
+            Self::WrongSignature(_) => "WrongSignature",
+            Self::Trial(_) => "TrialFailed",
+            Self::Compiler(error) => error.as_str(),
+            Self::Engine(_) => "HostError",
+            Self::InvalidDescription(_) => "InvalidDescription",
+        }
+    }
 }
 
 /// Bytes of a page of memory.
@@ -185,16 +210,19 @@ pub(crate) fn imports(component: &Component) -> Result<Vec<Import>, LoadError> {
     Ok(imports)
 }
 
-/// Compiles it. What a pool cannot hold fails here, with a message about pools.
+/// Compiles it in this process.
 pub(crate) fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Component, LoadError> {
-    Component::from_binary(engine, bytes).map_err(|error| {
-        let message = format!("{error:#}");
-        if message.contains("pooling allocator") {
-            LoadError::TooLarge(error.root_cause().to_string())
-        } else {
-            LoadError::Compile(message)
-        }
-    })
+    Component::from_binary(engine, bytes).map_err(refused)
+}
+
+/// What a pool cannot hold is refused with a message about pools.
+pub(crate) fn refused(error: wasmtime::Error) -> LoadError {
+    let message = format!("{error:#}");
+    if message.contains("pooling allocator") {
+        LoadError::TooLarge(error.root_cause().to_string())
+    } else {
+        LoadError::Compile(message)
+    }
 }
 
 /// The same limits where there is no pool, and those of this policy alone.

@@ -14,7 +14,7 @@ use crate::contract::{decide, types};
 use crate::failure::{FailureKind, failure};
 use crate::load::Exports;
 use crate::sandbox::{Call, Sandbox, TRANSFER};
-use crate::{Class, Description, Domain, Import, LoadError, Problem, output};
+use crate::{Class, Description, Domain, Import, LoadError, Origin, Problem, output};
 
 /// A policy that was loaded. Cheap to clone, `Send` and `Sync`; keeps its engine alive.
 ///
@@ -31,7 +31,7 @@ struct Loaded {
     digest: String,
     imports: Vec<Import>,
     description: Description,
-    built_in: bool,
+    origin: Origin,
 }
 
 /// What can be called, before it is known whether it is a policy.
@@ -48,7 +48,7 @@ impl Candidate {
         self,
         digest: String,
         imports: Vec<Import>,
-        built_in: bool,
+        origin: Origin,
     ) -> Result<Policy, LoadError> {
         let Self {
             host,
@@ -78,7 +78,7 @@ impl Candidate {
             digest,
             imports,
             description,
-            built_in,
+            origin,
         })))
     }
 }
@@ -123,7 +123,12 @@ impl Policy {
 
     /// Does it run from code that was compiled when this program was built?
     pub fn is_precompiled(&self) -> bool {
-        self.0.built_in
+        self.0.origin == Origin::BuiltIn
+    }
+
+    /// Where its native code came from.
+    pub fn origin(&self) -> &Origin {
+        &self.0.origin
     }
 
     /// What is wrong with the parameters of this rule; empty: nothing.

@@ -48,10 +48,10 @@ fn what_a_policy_is_given_decides_as_well() {
         (given(None, Some(8 * MB + 1)), Class::Large),
         (given(None, Some(128 * MB)), Class::Large),
     ] {
-        let policy = ENGINE.load_with(&HOSTILE, &limits).unwrap();
+        let policy = ENGINE.load_with(&HOSTILE, &limits, None).unwrap();
         assert_eq!(policy.class(), class, "{limits:?}");
     }
-    let error = ENGINE.load_with(&HOSTILE, &given(None, Some(128 * MB + 1)));
+    let error = ENGINE.load_with(&HOSTILE, &given(None, Some(128 * MB + 1)), None);
     let error = error.unwrap_err();
     assert!(matches!(error, LoadError::TooLarge(_)));
     assert_eq!(
@@ -65,7 +65,7 @@ fn what_a_policy_is_given_decides_as_well() {
 fn its_own_limits_are_those_that_stop_it() {
     for (memory, deadline) in [(MB, 3), (32 * MB, 150)] {
         let limits = given(Some(Duration::from_millis(deadline)), Some(memory));
-        let policy = ENGINE.load_with(&HOSTILE, &limits).unwrap();
+        let policy = ENGINE.load_with(&HOSTILE, &limits, None).unwrap();
         let fails = |name: &str| {
             let verdict = policy.evaluate(&Arc::new(rule(name)), bare());
             verdict.result.expect_err(name).message
@@ -79,7 +79,7 @@ fn its_own_limits_are_those_that_stop_it() {
         memory: "32",
         ..Parts::default()
     });
-    let error = ENGINE.load_with(&bytes, &given(None, Some(MB))).unwrap_err();
+    let error = ENGINE.load_with(&bytes, &given(None, Some(MB)), None).unwrap_err();
     let sentence = "it begins with 2097152 bytes of memory; 1048576 are allowed";
     assert!(error.to_string().ends_with(sentence), "{error}");
 }
@@ -93,7 +93,7 @@ fn several_memories_share_one_limit() {
         ..Parts::default()
     });
     let evaluate = |memory: usize| {
-        let policy = ENGINE.load_with(&bytes, &given(None, Some(memory))).unwrap();
+        let policy = ENGINE.load_with(&bytes, &given(None, Some(memory)), None).unwrap();
         policy.evaluate(&Arc::new(rule("any")), bare()).result
     };
     let pages = |pages: usize| pages << 16;

@@ -7,6 +7,7 @@
 )]
 
 mod classes;
+mod compiler;
 mod components;
 mod default;
 mod limits;
