@@ -1,7 +1,8 @@
 //! Measurements: release builds, figures with ratios from one run, never a pass or a fail.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use anyhow::{Context, ensure};
 use clap::Subcommand;
 
 use crate::steps::{build, cargo, program, step, target_folder};
@@ -16,6 +17,10 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// The policies of examples/policies: size, time to compile, p50, p99, memory, as a Markdown table.
+    Policies,
+    /// The default policy beside a hostile one.
+    Hostile,
     /// Many nodes whose conditions are flipped at once, beside a plain client making the same number
     /// of writes.
     Scale {
@@ -61,6 +66,20 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
             let mut command = Command::new(program("examples/engine-bench", true));
             step("bench engine", command.args(arguments))
         }
+        Bench::Policies => {
+            let output = Command::new(program("build-policies", true))
+                .stderr(Stdio::inherit())
+                .output()
+                .context("build-policies cannot be started")?;
+            ensure!(output.status.success(), "the policies cannot be built");
+            let lines = String::from_utf8(output.stdout)?;
+            let mut command = Command::new(program("examples/policies-bench", true));
+            step("bench policies", command.args(lines.lines().flat_map(|line| line.split('\t'))))
+        }
+        Bench::Hostile => step(
+            "bench hostile",
+            &mut Command::new(program("examples/hostile-bench", true)),
+        ),
         Bench::Scale { nodes, arguments } => {
             let mut command = Command::new(program("scale", true));
             command.arg("--nodes").arg(nodes.to_string());

@@ -6,4 +6,6 @@
 
 pub mod cases;
 pub mod document;
+pub mod languages;
 pub mod program;
+pub mod tools;

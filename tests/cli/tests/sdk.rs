@@ -3,13 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use cli_tests::program::{host, workspace};
-
-/// The line of wasm-tools that is tested; it is built once and kept in the user's cache.
-const WASM_TOOLS: &str = "1.258.0";
+use cli_tests::tools::{self, WASM_TOOLS};
 
 #[test]
 fn the_documented_policy_is_built_by_the_documented_commands_and_decides() {
@@ -79,7 +77,9 @@ fn the_documented_policy_is_built_by_the_documented_commands_and_decides() {
                 assert_eq!((output.status, output.stderr.as_str()), (0, ""));
                 assert!(output.stdout.contains("NotSteady"), "{}", output.stdout);
             }
-            _ if command == "cargo install wasm-tools" => install_wasm_tools(),
+            _ if command == "cargo install wasm-tools" => {
+                WASM_TOOLS.folder().unwrap();
+            }
             _ => {
                 run(&project, command);
                 built |= command.starts_with("wasm-tools");
@@ -121,42 +121,12 @@ fn blocks(text: &str) -> Vec<(String, String)> {
     blocks
 }
 
-fn tools() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache =
-        cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));
-    cache
-        .join("node-readiness-host")
-        .join(format!("wasm-tools-{WASM_TOOLS}"))
-}
-
-fn install_wasm_tools() {
-    let folder = tools();
-    if folder.join("bin/wasm-tools").is_file() {
-        return;
-    }
-    let folder = folder.to_str().unwrap();
-    // Only what the documentation uses: all of it takes four times as long.
-    let features = "--no-default-features --features component";
-    run(
-        Path::new("/"),
-        &format!(
-            "cargo install wasm-tools --version {WASM_TOOLS} --locked {features} --root {folder}"
-        ),
-    );
-}
-
 /// Runs a command as a shell would, with wasm-tools on the path.
 fn run(folder: &Path, command: &str) {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let paths = std::iter::once(tools().join("bin")).chain(std::env::split_paths(&path));
-    let output = Command::new("sh")
+    let output = tools::plain(Command::new("sh"))
         .args(["-ec", command])
         .current_dir(folder)
-        .env("PATH", std::env::join_paths(paths).unwrap())
-        // What cargo tells this test's own process is not meant for another project.
-        .env_remove("CARGO_TARGET_DIR")
-        .env_remove("RUSTFLAGS")
+        .env("PATH", tools::path(&[WASM_TOOLS]).unwrap())
         .output()
         .unwrap();
     assert!(

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
@@ -15,6 +16,7 @@ use crate::program::host;
 #[derive(Debug)]
 pub struct Eval {
     folder: TempDir,
+    policy: Vec<String>,
     rules: BTreeMap<String, Value>,
     nodes: BTreeMap<String, Value>,
 }
@@ -28,8 +30,22 @@ impl Eval {
     pub fn new() -> Result<Self> {
         Ok(Self {
             folder: tempfile::tempdir()?,
+            policy: Vec::new(),
             rules: BTreeMap::new(),
             nodes: BTreeMap::new(),
+        })
+    }
+
+    /// The same with another policy than the default, whose native code is kept in a folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`Eval::new`].
+    pub fn with_policy(policy: &Path, cache: &Path) -> Result<Self> {
+        let [policy, cache] = [policy, cache].map(|path| path.display().to_string());
+        Ok(Self {
+            policy: vec!["--policy".into(), policy, "--policy-cache".into(), cache],
+            ..Self::new()?
         })
     }
 
@@ -55,7 +71,8 @@ impl Eval {
             "-o",
             "json",
         ];
-        let output = host(arguments)?;
+        let policy = self.policy.iter().map(String::as_str);
+        let output = host(arguments.into_iter().chain(policy))?;
         ensure!(
             output.status == 0,
             "exit status {}: {}",
