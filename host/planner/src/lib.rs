@@ -9,6 +9,7 @@
 
 pub mod bootstrap;
 pub mod break_glass;
+pub mod breaker;
 pub mod facts;
 pub mod memo;
 mod message;
