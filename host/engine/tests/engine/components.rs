@@ -19,8 +19,12 @@ pub struct Parts<'a> {
     pub module: &'a str,
     /// What `describe` does first.
     pub describe: &'a str,
+    /// What `check` does first.
+    pub check: &'a str,
     /// What `evaluate` does first.
     pub evaluate: &'a str,
+    /// What it does when the host wants memory in it: an address.
+    pub realloc: &'a str,
     /// The functions it exports.
     pub exports: &'a [&'a str],
 }
@@ -34,7 +38,9 @@ impl Default for Parts<'_> {
             memory: "1",
             module: "",
             describe: "",
+            check: "",
             evaluate: "",
+            realloc: "(i32.const 4096)",
             exports: &["describe", "check", "evaluate"],
         }
     }
@@ -62,7 +68,7 @@ pub fn component(parts: &Parts<'_>) -> Vec<u8> {
         r#"(module
           {imports}
           (memory (export "memory") {memory})
-          (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096))
+          (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) {realloc})
           {describe}
           {check}
           {evaluate}
@@ -76,7 +82,8 @@ pub fn component(parts: &Parts<'_>) -> Vec<u8> {
         memory = parts.memory,
         module = parts.module,
         describe = export("describe", parts.describe, 0),
-        check = export("check", "", 32),
+        check = export("check", parts.check, 32),
+        realloc = parts.realloc,
         evaluate = export("evaluate", parts.evaluate, 64),
     );
     let mut core = wat::parse_str(core).unwrap();

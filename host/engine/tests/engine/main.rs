@@ -9,6 +9,7 @@
 mod classes;
 mod compiler;
 mod components;
+mod corpus;
 mod default;
 mod limits;
 mod load;
