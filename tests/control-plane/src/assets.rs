@@ -104,6 +104,26 @@ const KARPENTER: Module = Module {
     path: "sigs.k8s.io/karpenter",
 };
 
+/// Only tests of fetching want it.
+const REGISTRY: Program = Program {
+    name: "registry",
+    module: Module {
+        folder: "registry",
+        path: "github.com/distribution/distribution/v3",
+    },
+    package: "github.com/distribution/distribution/v3/cmd/registry",
+};
+
+/// Only tests of signatures want it.
+const COSIGN: Program = Program {
+    name: "cosign",
+    module: Module {
+        folder: "cosign",
+        path: "github.com/sigstore/cosign/v3",
+    },
+    package: "github.com/sigstore/cosign/v3/cmd/cosign",
+};
+
 /// What every control plane needs, quickest first.
 const PROGRAMS: [Program; 3] = [
     Program {
@@ -254,6 +274,25 @@ pub fn karpenter_node_pool() -> anyhow::Result<PathBuf> {
     let modules = Path::new(env!("CARGO_MANIFEST_DIR"));
     let go = Go::find(&Environment::of_process(), modules, &["karpenter"])?;
     Ok((go.fetched(KARPENTER)?).join("pkg/apis/crds/karpenter.sh_nodepools.yaml"))
+}
+
+/// Finds the OCI registry, and builds it if it is missing (a minute, the first time on a machine).
+///
+/// # Errors
+///
+/// As [`promtool`].
+pub fn registry(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&REGISTRY, progress)
+}
+
+/// Finds cosign, which signs what is in a registry, and builds it if it is missing (three minutes, the
+/// first time on a machine).
+///
+/// # Errors
+///
+/// As [`promtool`].
+pub fn cosign(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&COSIGN, progress)
 }
 
 fn tool(program: &Program, progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {

@@ -17,8 +17,8 @@ mod ports;
 mod process;
 
 pub use assets::{
-    Assets, assets, helm, karpenter_node_pool, known_fields, kube_controller_manager,
-    kube_scheduler, kubeconform, kwok, node_problem_detector, promtool,
+    Assets, assets, cosign, helm, karpenter_node_pool, known_fields, kube_controller_manager,
+    kube_scheduler, kubeconform, kwok, node_problem_detector, promtool, registry,
 };
 pub use components::{ControllerManager, FAKE_NODE, Kwok, NodeProblemDetector, Scheduler};
 pub use control_plane::{ControlPlane, CpuSeconds, Kept, Options, Pids, User};

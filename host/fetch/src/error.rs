@@ -1,0 +1,277 @@
+//! What can go wrong on the way from a place to a module that can be trusted.
+
+use std::time::Duration;
+
+use crate::digest::Digest;
+
+/// A module could not be brought, or may not be used: where, what, what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct FetchError {
+    /// What was asked for, as it was named.
+    pub place: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The name does not resolve.
+    #[error(
+        "there is no host {host}: correct its name, or ask why DNS does not know it here ({why})"
+    )]
+    UnknownHost {
+        /// Without the port.
+        host: String,
+        /// As the system says it.
+        why: String,
+    },
+    /// No connection, or one that broke.
+    #[error("{host} cannot be reached: {why}: is it running, and is the address right?")]
+    Unreachable {
+        /// With the port where one was given.
+        host: String,
+        /// As the system says it.
+        why: String,
+    },
+    /// The server cannot prove who it is, or speaks no TLS.
+    #[error("{host} {why}")]
+    Tls {
+        /// With the port where one was given.
+        host: String,
+        /// The rest of the sentence.
+        why: String,
+    },
+    /// It would have to be asked without TLS.
+    #[error(
+        "{host} is to be asked over plain http, which is not allowed: use https, or allow it if nobody else \
+         can write to the network in between"
+    )]
+    PlainHttp {
+        /// With the port where one was given.
+        host: String,
+    },
+    /// 401.
+    #[error("{host} does not let us in (401{}): {}", quoted(.said), .login)]
+    Unauthorized {
+        /// With the port where one was given.
+        host: String,
+        /// What we had to show.
+        login: Shown,
+        /// The server's words.
+        said: String,
+    },
+    /// 403.
+    #[error("{host} refuses (403{}): give credentials that may do this, or correct the name", quoted(.said))]
+    Forbidden {
+        /// With the port where one was given.
+        host: String,
+        /// The server's words.
+        said: String,
+    },
+    /// 404.
+    #[error("{host} has no {what} (404{}): correct the name, or push it", quoted(.said))]
+    NotFound {
+        /// With the port where one was given.
+        host: String,
+        /// What was asked for.
+        what: String,
+        /// The server's words.
+        said: String,
+    },
+    /// 429, or an error of the server, and not better after some attempts.
+    #[error("{host} cannot answer now ({status}{}): try again later, or look into its log", quoted(.said))]
+    Busy {
+        /// With the port where one was given.
+        host: String,
+        /// Status of the answer.
+        status: u16,
+        /// How long it asks to be left alone.
+        after: Option<Duration>,
+        /// The server's words.
+        said: String,
+    },
+    /// An answer that nobody expects.
+    #[error("{host} does not answer as it should ({why}): is the address right?")]
+    Unexpected {
+        /// With the port where one was given.
+        host: String,
+        /// A status, a header, or a document.
+        why: String,
+    },
+    /// It took too long.
+    #[error(
+        "{host} did not answer within {waited:?}: is it overloaded, or is the network in between slow?"
+    )]
+    Timeout {
+        /// With the port where one was given.
+        host: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// Fewer bytes than announced.
+    #[error(
+        "only {received} of the {expected} bytes of {what} came: the copy there is damaged, push it again"
+    )]
+    Truncated {
+        /// What was read.
+        what: String,
+        /// Bytes.
+        received: u64,
+        /// Bytes.
+        expected: u64,
+    },
+    /// More bytes than are allowed, announced or not.
+    #[error(
+        "{what} is larger than the {limit} bytes that it may have: make it smaller, or allow more"
+    )]
+    TooLarge {
+        /// What was read.
+        what: String,
+        /// Bytes.
+        limit: u64,
+    },
+    /// Other bytes than those that were asked for.
+    #[error(
+        "{what} is not the one that is wanted: it has the digest {received} instead of {expected}: {advice}"
+    )]
+    WrongDigest {
+        /// What was read.
+        what: String,
+        /// Of what was asked for.
+        expected: Digest,
+        /// Of what came.
+        received: Digest,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// An artifact that has no module in it.
+    #[error("it is not a policy: {why}: `host push` writes one as it should be")]
+    OtherArtifact {
+        /// What it is instead.
+        why: String,
+    },
+    /// The bytes are no component.
+    #[error("it is not a WebAssembly component: {why}")]
+    NotComponent {
+        /// What they are instead, and what to do.
+        why: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("{why}")]
+    File {
+        /// A sentence.
+        why: String,
+    },
+    /// Nobody signed it.
+    #[error(
+        "{digest} must be signed, and is not; if it was once, it has been replaced since: \
+         sign it again if it is what you want"
+    )]
+    Unsigned {
+        /// What is not signed.
+        digest: Digest,
+    },
+    /// Somebody signed it, and none of the given keys is theirs.
+    #[error(
+        "{digest} is signed, but by none of the given keys{}: give the key of who signed it, or have it signed \
+         by one of them", named(.hints)
+    )]
+    OtherKey {
+        /// What is signed.
+        digest: Digest,
+        /// What the signatures say of their keys.
+        hints: Vec<String>,
+    },
+    /// A given key signed, but something else.
+    #[error("{digest} was replaced after signing: its signature is one of {signed}")]
+    Replaced {
+        /// What is there now.
+        digest: Digest,
+        /// What was signed.
+        signed: String,
+    },
+    /// There are signatures, and they are no signatures.
+    #[error("the signature of {digest} cannot be read: {why}: sign it again")]
+    UnreadableSignature {
+        /// What is signed.
+        digest: Digest,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// What was shown to a server that then did not let us in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Shown {
+    /// There are credentials, and they are not good.
+    #[error("the credentials for it are wrong or have expired")]
+    Login,
+    /// There are none.
+    #[error("there are no credentials for it")]
+    Nothing,
+    /// They are where they are not looked for.
+    #[error(
+        "its credentials are kept by docker-credential-{0}, which is not asked: give them as a docker config \
+         with an `auth` entry"
+    )]
+    Helper(String),
+}
+
+impl Problem {
+    /// One CamelCase word for a condition's reason or a metric's label.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownHost { .. } => "UnknownHost",
+            Self::Unreachable { .. } => "Unreachable",
+            Self::Tls { .. } => "TLSFailed",
+            Self::PlainHttp { .. } => "PlainHTTPNotAllowed",
+            Self::Unauthorized { .. } => "Unauthorized",
+            Self::Forbidden { .. } => "Forbidden",
+            Self::NotFound { .. } => "NotFound",
+            Self::Busy { .. } => "Busy",
+            Self::Unexpected { .. } => "UnexpectedAnswer",
+            Self::Timeout { .. } => "Timeout",
+            Self::Truncated { .. } => "Truncated",
+            Self::TooLarge { .. } => "TooLarge",
+            Self::WrongDigest { .. } => "WrongDigest",
+            Self::OtherArtifact { .. } => "NotAPolicy",
+            Self::NotComponent { .. } => "NotAComponent",
+            Self::File { .. } => "UnreadableFile",
+            Self::Unsigned { .. } => "Unsigned",
+            Self::OtherKey { .. } => "SignedByOtherKey",
+            Self::Replaced { .. } => "ReplacedAfterSigning",
+            Self::UnreadableSignature { .. } => "UnreadableSignature",
+        }
+    }
+
+    /// Is it worth another attempt soon? What else is wrong needs somebody who corrects it.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownHost { .. }
+                | Self::Unreachable { .. }
+                | Self::Busy { .. }
+                | Self::Timeout { .. }
+                | Self::Truncated { .. }
+        )
+    }
+}
+
+/// The server's words, where there are any.
+fn quoted(words: &str) -> String {
+    match words {
+        "" => String::new(),
+        words => format!(": {words}"),
+    }
+}
+
+/// The keys that signatures name.
+fn named(hints: &[String]) -> String {
+    match hints {
+        [] => String::new(),
+        hints => format!(" (it names {})", hints.join(" and ")),
+    }
+}
