@@ -7,7 +7,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::input::BadInput;
-use crate::{cleanup, compile_policy, completions, crd, eval, gate, output, run};
+use crate::{
+    cleanup, compile_policy, completions, crd, eval, gate, inspect, output, pull, push, run,
+};
 
 /// Holds Kubernetes nodes back by a taint until they are ready, as a sandboxed policy decides.
 #[derive(Debug, Parser)]
@@ -26,6 +28,9 @@ struct Cli {
 enum Command {
     Run(Box<run::Options>),
     Eval(eval::Options),
+    Inspect(inspect::Options),
+    Push(push::Options),
+    Pull(pull::Options),
     Crd(crd::Options),
     Gate(gate::Options),
     Cleanup(cleanup::Options),
@@ -58,6 +63,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let done = match cli.command {
         Command::Run(options) => run::run(*options),
         Command::Eval(options) => eval::run(options),
+        Command::Inspect(options) => inspect::run(options),
+        Command::Push(options) => push::run(options),
+        Command::Pull(options) => pull::run(options),
         Command::Crd(options) => crd::run(options),
         Command::Gate(options) => gate::run(options),
         Command::Cleanup(options) => cleanup::run(options),

@@ -9,8 +9,12 @@ mod eval;
 mod exit;
 mod gate;
 mod input;
+mod inspect;
+mod module;
 mod output;
 mod prefixes;
+mod pull;
+mod push;
 mod run;
 
 /// musl's own allocator doubles what a decision costs.

@@ -313,6 +313,7 @@ fn admit(
     let imports = load::imports(component)?;
     load::size(component, &allowance)?;
     let exports = load::exports(component)?;
+    let interface = load::interface_of(component)?;
     let instance = shared.linker.instantiate_pre(component);
     let instance = instance.map_err(|error| LoadError::WrongSignature(format!("{error:#}")))?;
     let candidate = Candidate {
@@ -321,7 +322,7 @@ fn admit(
         instance,
         exports,
     };
-    candidate.try_out(digest, imports, origin)
+    candidate.try_out(digest, imports, interface, origin)
 }
 
 impl fmt::Debug for Engine {

@@ -277,6 +277,17 @@ pub(crate) fn exports(component: &Component) -> Result<Exports, LoadError> {
     })
 }
 
+/// The name of the interface that it exports, as [`exports`] finds it: the version in it is that of the
+/// contract that it was built against.
+pub(crate) fn interface_of(component: &Component) -> Result<String, LoadError> {
+    let engine = component.engine();
+    let ty = component.component_type();
+    let mut exports = ty.exports(engine).map(|(name, _)| name);
+    let decide = |name: &&str| interface(name).is_some_and(|found| found.name == DECIDE);
+    let found = exports.find(decide).ok_or(LoadError::NoDecide)?;
+    Ok(found.to_owned())
+}
+
 /// An interface of the contract, of any version.
 struct Interface<'a> {
     name: &'a str,

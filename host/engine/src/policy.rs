@@ -30,6 +30,7 @@ struct Loaded {
     exports: Exports,
     digest: String,
     imports: Vec<Import>,
+    interface: String,
     description: Description,
     origin: Origin,
 }
@@ -48,6 +49,7 @@ impl Candidate {
         self,
         digest: String,
         imports: Vec<Import>,
+        interface: String,
         origin: Origin,
     ) -> Result<Policy, LoadError> {
         let Self {
@@ -77,6 +79,7 @@ impl Candidate {
             exports,
             digest,
             imports,
+            interface,
             description,
             origin,
         })))
@@ -119,6 +122,17 @@ impl Policy {
     /// What it is made of.
     pub fn class(&self) -> Class {
         self.0.host.class
+    }
+
+    /// The interface that it exports, such as `node-readiness:policy/decide@0.1.0`.
+    pub fn interface(&self) -> &str {
+        &self.0.interface
+    }
+
+    /// Version of the contract that it was built against.
+    pub fn contract(&self) -> &str {
+        let (_, version) = self.interface().split_once('@').unwrap_or_default();
+        version
     }
 
     /// Does it run from code that was compiled when this program was built?

@@ -17,6 +17,8 @@ fn it_was_compiled_when_the_host_was_built() {
     let policy = ENGINE.default_policy().unwrap();
     assert!(policy.is_precompiled());
     assert_eq!(policy.name(), "default");
+    assert_eq!(policy.interface(), "node-readiness:policy/decide@0.1.0");
+    assert_eq!(policy.contract(), engine::CONTRACT);
     let schema: serde_json::Value = serde_json::from_str(policy.parameters()).unwrap();
     assert_eq!(
         schema["$schema"],

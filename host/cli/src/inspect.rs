@@ -1,0 +1,212 @@
+//! `host inspect`: what a policy is, and what it can ask.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use engine::Policy;
+use fetch::{Module, Source, Wanted};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::exit::Exit;
+use crate::{module, output};
+
+/// Print what a policy says of itself, and what it can ask.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A policy is loaded as `host run` does it: what cannot be loaded is refused here with the same sentence. A
+file or URL is signed where there is a bundle of `cosign sign-blob` beside it, with .sigstore.json at the
+end of its name.
+
+Examples:
+  host inspect steady.wasm
+  host inspect oci://registry.example.com/policies/steady:1.0 --key cosign.pub
+  host inspect https://policies.example.com/steady.wasm -o json
+  host inspect                               # the built-in policy
+
+Exit status:
+  0  printed
+  1  it is not signed with one of the keys
+  2  bad usage, it is no policy, or it cannot be had")]
+pub struct Options {
+    /// A file, an https URL, or oci://REFERENCE; without it the built-in default policy
+    #[arg(value_name = "POLICY")]
+    source: Option<Source>,
+
+    /// Public key of who must have signed it: PEM; can be given several times, and one of them suffices
+    #[arg(long = "key", value_name = "FILE", requires = "source")]
+    keys: Vec<PathBuf>,
+
+    /// How it is printed
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    output: Format,
+
+    #[command(flatten)]
+    module: module::Options,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs; a versioned shape
+    Json,
+    /// The same shape as YAML
+    Yaml,
+}
+
+/// What is printed for programs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    name: &'a str,
+    version: &'a str,
+    /// The contract that it was built against.
+    contract: &'a str,
+    /// Of the module.
+    digest: &'a str,
+    /// Bytes.
+    size: usize,
+    /// In a registry: the artifact by its digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    /// Fingerprint of the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_by: Option<String>,
+    imports: Vec<Import<'a>>,
+    /// Labels and annotations that make a difference, with their values.
+    domains: Vec<Domain<'a>>,
+    /// JSON Schema; null where it takes none.
+    parameters: Value,
+}
+
+#[derive(Serialize)]
+struct Import<'a> {
+    interface: &'a str,
+    functions: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Domain<'a> {
+    key: &'a str,
+    values: &'a [String],
+}
+
+/// Prints it.
+pub fn run(options: Options) -> anyhow::Result<Exit> {
+    let Options {
+        source,
+        keys,
+        output: format,
+        module,
+    } = options;
+    let (module, place) = match source {
+        Some(source) => {
+            let keys = module::keys(&keys)?;
+            let wanted = Wanted {
+                source: &source,
+                digest: None,
+                keys: &keys,
+            };
+            let client = module.client()?;
+            match crate::runtime()?.block_on(client.fetch(wanted)) {
+                Ok(module) => (module, source.to_string()),
+                Err(error) => return module::failed(error),
+            }
+        }
+        None => {
+            let bytes = engine::DEFAULT_POLICY.to_vec();
+            let built_in = Module::from_bytes(bytes, None);
+            (built_in?, "the built-in policy".to_owned())
+        }
+    };
+    let policy = module::load(&module.bytes, &place)?;
+    let report = Report::new(&module, &policy)?;
+    output::result(&match format {
+        Format::Text => report.text()?,
+        Format::Json => {
+            serde_json::to_string_pretty(&report).context("the result is no JSON")? + "\n"
+        }
+        Format::Yaml => serde_saphyr::to_string(&report).context("the result is no YAML")?,
+    })?;
+    Ok(Exit::Success)
+}
+
+impl<'a> Report<'a> {
+    fn new(module: &Module, policy: &'a Policy) -> anyhow::Result<Self> {
+        let parameters = match policy.parameters() {
+            "" => Value::Null,
+            schema => {
+                serde_json::from_str(schema).context("its schema of parameters is no JSON")?
+            }
+        };
+        let imports = policy.imports().iter().map(|import| Import {
+            interface: &import.interface,
+            functions: &import.functions,
+        });
+        let domains = policy.domains().iter().map(|domain| Domain {
+            key: &domain.key,
+            values: &domain.values,
+        });
+        Ok(Self {
+            api_version: "inspect.node-readiness/v1alpha1",
+            kind: "Policy",
+            name: policy.name(),
+            version: policy.version(),
+            contract: policy.contract(),
+            digest: policy.digest(),
+            size: module.bytes.len(),
+            reference: module.reference.as_ref().map(ToString::to_string),
+            signed_by: module.signer.as_ref().map(ToString::to_string),
+            imports: imports.collect(),
+            domains: domains.collect(),
+            parameters,
+        })
+    }
+
+    fn text(&self) -> anyhow::Result<String> {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| writeln!(text, "{name:<12}{value}");
+        line("Name:", self.name)?;
+        line("Version:", self.version)?;
+        line("Contract:", self.contract)?;
+        line("Digest:", self.digest)?;
+        line("Size:", &format!("{} bytes", self.size))?;
+        if let Some(reference) = &self.reference {
+            line("Reference:", reference)?;
+        }
+        if let Some(key) = &self.signed_by {
+            line("Signed by:", &format!("key {key}"))?;
+        }
+        match self.imports.is_empty() {
+            true => line("Imports:", "none")?,
+            false => line("Imports:", "")?,
+        }
+        for import in &self.imports {
+            writeln!(
+                text,
+                "  {}: {}",
+                import.interface,
+                import.functions.join(", ")
+            )?;
+        }
+        if !self.domains.is_empty() {
+            writeln!(text, "Depends on:")?;
+        }
+        for domain in &self.domains {
+            writeln!(text, "  {}: {}", domain.key, domain.values.join(", "))?;
+        }
+        match self.parameters {
+            Value::Null => writeln!(text, "{:<12}none", "Parameters:")?,
+            _ => writeln!(
+                text,
+                "Parameters:\n{}",
+                serde_json::to_string_pretty(&self.parameters)?
+            )?,
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,122 @@
+//! What the commands that fetch and push modules have in common.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::Args;
+use engine::{Engine, Policy};
+use fetch::{
+    Access, Authorities, Client, Credentials, FetchError, InvalidReference, Limits, Problem,
+    PublicKey, Reference,
+};
+
+use crate::exit::Exit;
+use crate::input::BadInput;
+use crate::output;
+
+/// How places are reached.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Options {
+    /// Certificate authority to believe beside those of the system: PEM; can be given several times
+    #[arg(long, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+
+    /// Credentials as docker keeps them; without it $DOCKER_CONFIG/config.json, ~/.docker/config.json
+    #[arg(long, value_name = "FILE")]
+    docker_config: Option<PathBuf>,
+
+    /// Ask registries over plain http, and allow it for URLs
+    #[arg(long)]
+    plain_http: bool,
+}
+
+impl Options {
+    /// A client that reaches places so.
+    pub fn client(self) -> anyhow::Result<Client> {
+        let Self {
+            ca,
+            docker_config,
+            plain_http,
+        } = self;
+        let mut authorities = Authorities::default();
+        for file in &ca {
+            let found = Authorities::from_pem(&read(file)?, SystemTime::now());
+            authorities = authorities.and(found.map_err(|error| about(file, &error))?);
+        }
+        let credentials = match docker_config.or_else(users_docker_config) {
+            Some(file) => Credentials::from_docker_config(&read(&file)?)
+                .map_err(|error| about(&file, &error))?,
+            None => Credentials::default(),
+        };
+        let access = Access {
+            credentials,
+            authorities,
+            plain_http,
+        };
+        Ok(Client::new(access, Limits::default())?)
+    }
+}
+
+/// The file that docker itself reads, where there is one.
+fn users_docker_config() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let folder = match set("DOCKER_CONFIG") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(&set("HOME")?).join(".docker"),
+    };
+    Some(folder.join("config.json")).filter(|file| file.is_file())
+}
+
+/// The public keys of these files.
+pub fn keys(files: &[PathBuf]) -> Result<Vec<PublicKey>, BadInput> {
+    let mut keys = Vec::new();
+    for file in files {
+        let found = PublicKey::from_pem(&read(file)?);
+        keys.extend(found.map_err(|error| about(file, &error))?);
+    }
+    Ok(keys)
+}
+
+/// A reference, with or without `oci://`.
+pub fn reference(text: &str) -> Result<Reference, InvalidReference> {
+    text.strip_prefix("oci://").unwrap_or(text).parse()
+}
+
+/// All of a file.
+pub fn read(file: &Path) -> Result<Vec<u8>, BadInput> {
+    fs::read(file)
+        .map_err(|error| BadInput::one(format!("{} cannot be read: {error}", file.display())))
+}
+
+/// Compiles it, and asks it who it is.
+pub fn load(bytes: &[u8], place: &str) -> anyhow::Result<Policy> {
+    // One call at a time: nothing to reserve for more.
+    let engine = Engine::new(&engine::Options {
+        slots: 1,
+        ..engine::Options::default()
+    })?;
+    let unusable = |error| BadInput::one(format!("{place} cannot be used as a policy: {error}"));
+    Ok(engine.load(bytes).map_err(unusable)?)
+}
+
+/// What could not be fetched is bad input; what could be, and is not what it should be, is unexpected.
+pub fn failed(error: FetchError) -> anyhow::Result<Exit> {
+    match error.problem {
+        Problem::WrongDigest { .. }
+        | Problem::Unsigned { .. }
+        | Problem::OtherKey { .. }
+        | Problem::Replaced { .. }
+        | Problem::UnreadableSignature { .. } => {
+            output::error(error);
+            Ok(Exit::Unexpected)
+        }
+        _ => Err(error.into()),
+    }
+}
+
+fn about(file: &Path, error: &dyn std::error::Error) -> BadInput {
+    BadInput::one(format!("{}: {error}", file.display()))
+}
