@@ -139,7 +139,7 @@ impl Web {
         ask().await
     }
 
-    /// Sends it, and follows redirects where nothing is written. What opens a door is not carried to
+    /// Sends it, and follows redirects where something is read. What opens a door is not carried to
     /// another.
     pub(crate) async fn send(&self, ask: &Ask) -> Result<Answer, Problem> {
         let Ask {
@@ -153,10 +153,9 @@ impl Web {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for _ in 0..=REDIRECTS {
             let response = self.exchange(method, &uri, &headers, body).await?;
-            let reads = *method == Method::GET || *method == Method::HEAD;
-            let location = response.headers().get(LOCATION);
-            let Some(location) = location.filter(|_| reads && response.status().is_redirection())
-            else {
+            let follows = *method == Method::GET && response.status().is_redirection();
+            let location = response.headers().get(LOCATION).filter(|_| follows);
+            let Some(location) = location else {
                 return Ok(Answer { response, uri });
             };
             let Some(next) = location::resolve(&uri, location) else {

@@ -69,7 +69,13 @@ impl Cosign {
     pub fn import(&self, name: &str, pem: &str) -> Result<Vec<PublicKey>> {
         fs::write(self.folder.path().join(format!("{name}.pem")), pem)?;
         let file = format!("{name}.pem");
-        self.run(&["import-key-pair", "--key", &file, "--output-key-prefix", name])?;
+        self.run(&[
+            "import-key-pair",
+            "--key",
+            &file,
+            "--output-key-prefix",
+            name,
+        ])?;
         self.public(name)
     }
 
@@ -86,7 +92,11 @@ impl Cosign {
         let key = format!("--key={key}.key");
         let form = format!("--new-bundle-format={}", form == Form::Bundle);
         let reference = reference.to_string();
-        let arguments = [OFFLINE, &["--allow-insecure-registry", &key, &form, &reference]].concat();
+        let arguments = [
+            OFFLINE,
+            &["--allow-insecure-registry", &key, &form, &reference],
+        ]
+        .concat();
         self.run(&[&["sign"], arguments.as_slice()].concat())
     }
 
@@ -99,7 +109,12 @@ impl Cosign {
         let key = format!("--key={key}.key");
         let reference = reference.to_string();
         let about = ["--type=custom", "--predicate=predicate.json"];
-        let arguments = [OFFLINE, &["--allow-insecure-registry", &key], &about, &[&reference]];
+        let arguments = [
+            OFFLINE,
+            &["--allow-insecure-registry", &key],
+            &about,
+            &[&reference],
+        ];
         self.run(&[&["attest"], arguments.concat().as_slice()].concat())
     }
 
@@ -123,7 +138,11 @@ impl Cosign {
     pub fn run(&self, arguments: &[&str]) -> Result<()> {
         let output = self.command().args(arguments).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "cosign {}: {said}", arguments.join(" "));
+        ensure!(
+            output.status.success(),
+            "cosign {}: {said}",
+            arguments.join(" ")
+        );
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 mod authority;
 mod component;
 mod cosign;
+mod raw;
 mod registry;
 mod stand_in;
 mod tokens;
@@ -11,6 +12,7 @@ mod tokens;
 pub use authority::Authority;
 pub use component::{component, manifest};
 pub use cosign::{Cosign, Form};
-pub use registry::{Login, Options, PASSWORD, Registry, USER};
+pub use raw::{IMAGE, INDEX};
+pub use registry::{Login, Options, PASSWORD, Registry, USER, trust};
 pub use stand_in::{Reply, Seen, StandIn};
 pub use tokens::Tokens;

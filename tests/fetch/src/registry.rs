@@ -29,6 +29,8 @@ pub struct Options<'a> {
     pub tls: Option<(String, String)>,
     /// Who is let in.
     pub login: Login<'a>,
+    /// Where it sends who wants a blob.
+    pub redirect: Option<String>,
 }
 
 /// Who is let in.
@@ -57,7 +59,11 @@ impl Registry {
     /// # Errors
     /// It cannot be built, or does not start.
     pub fn start(options: Options<'_>) -> Result<Self> {
-        let Options { tls, login } = options;
+        let Options {
+            tls,
+            login,
+            redirect,
+        } = options;
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name).display().to_string();
         let mut config = format!(
@@ -88,6 +94,11 @@ impl Registry {
                 );
             }
         }
+        if let Some(url) = redirect {
+            config += &format!(
+                "middleware: {{storage: [{{name: redirect, options: {{baseurl: '{url}'}}}}]}}\n"
+            );
+        }
         fs::write(path("config.yml"), config)?;
         let program = control_plane::registry(&mut |_| {})?;
         let mut command = command(&program, Lifetime::OfThisProcess);
@@ -99,8 +110,9 @@ impl Registry {
         let mut process = Process::spawn("the registry", command, &log)?;
         let end = Instant::now() + DEADLINE;
         let port = loop {
-            if let Some(port) = port(&fs::read_to_string(&log)?) {
-                break port;
+            let said = fs::read_to_string(&log)?;
+            if let Some(port) = port(&said) {
+                break port.to_owned();
             }
             if process.exit_status()?.is_some() || Instant::now() >= end {
                 bail!("the registry does not listen: {}", process.log_tail());
@@ -123,6 +135,7 @@ impl Registry {
         Self::start(Options {
             tls: Some(authority.server("127.0.0.1")?),
             login: Login::Password,
+            redirect: None,
         })
     }
 
@@ -156,7 +169,10 @@ impl Registry {
     /// The file in which it keeps what has this digest.
     pub fn file(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
-        let blobs = self.folder.path().join("data/docker/registry/v2/blobs/sha256");
+        let blobs = self
+            .folder
+            .path()
+            .join("data/docker/registry/v2/blobs/sha256");
         blobs.join(&hex[..2]).join(hex).join("data")
     }
 

@@ -31,7 +31,9 @@ impl Seen {
     /// A header as text; empty where there is none.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
-        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The body as text.
@@ -80,9 +82,7 @@ impl StandIn {
     ///
     /// # Errors
     /// No port.
-    pub async fn start(
-        handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
-    ) -> Result<Self> {
+    pub async fn start(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let handler: Arc<Handler> = Arc::new(handler);
@@ -114,7 +114,10 @@ impl StandIn {
 
     /// What arrived so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// How many of them had this in their path.
@@ -187,7 +190,12 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Result<Seen> {
         headers.append(name, value.parse()?);
     }
     let length = headers.get(http::header::CONTENT_LENGTH);
-    let length = length.map_or(Ok(0), |length| length.to_str()?.parse::<usize>().map_err(anyhow::Error::from))?;
+    let length = length.map_or(Ok(0), |length| {
+        length
+            .to_str()?
+            .parse::<usize>()
+            .map_err(anyhow::Error::from)
+    })?;
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     Ok(Seen {
@@ -253,7 +261,10 @@ pub async fn exchange(
     body: Vec<u8>,
 ) -> Result<Answer> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let mut request = Request::builder().method(method).uri(url).body(Full::from(body))?;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(url)
+        .body(Full::from(body))?;
     *request.headers_mut() = headers;
     let answer = client.request(request).await?;
     let status = answer.status().as_u16();
@@ -264,5 +275,9 @@ pub async fn exchange(
             headers.push((name.to_string(), value.to_str()?.to_owned()));
         }
     }
-    Ok((status, headers, answer.into_body().collect().await?.to_bytes().to_vec()))
+    Ok((
+        status,
+        headers,
+        answer.into_body().collect().await?.to_bytes().to_vec(),
+    ))
 }

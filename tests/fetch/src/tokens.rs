@@ -77,9 +77,14 @@ fn reply(key: &EcdsaKeyPair, seen: &Seen) -> Reply {
     };
     let value = |name: &str| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| decode(value))
+        pairs
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| decode(value))
     };
-    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}")));
+    let basic = format!(
+        "Basic {}",
+        BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"))
+    );
     let known = match seen.header("authorization") {
         "" => value("refresh_token").as_deref() == Some(REFRESH),
         shown if shown == basic => true,
@@ -111,7 +116,10 @@ fn token(key: &EcdsaKeyPair, access: &Value) -> Option<String> {
     }));
     let message = format!("{head}.{claims}");
     let signature = key.sign(&SystemRandom::new(), message.as_bytes()).ok()?;
-    Some(format!("{message}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
+    Some(format!(
+        "{message}.{}",
+        BASE64_URL_SAFE_NO_PAD.encode(signature)
+    ))
 }
 
 /// Without `%XX`.

@@ -131,7 +131,9 @@ impl Repository<'_> {
     async fn upload(&self, blob: &Bytes) -> Result<(), Problem> {
         let digest = Digest::of(blob);
         let there = Ask::new(Method::HEAD, self.uri(&format!("blobs/{digest}"))?);
-        if self.session.ask(&there).await?.status() == StatusCode::OK {
+        let status = self.session.ask(&there).await?.status();
+        // Where it is kept elsewhere, the answer says where.
+        if status == StatusCode::OK || status.is_redirection() {
             return Ok(());
         }
         let begin = Ask::new(Method::POST, self.uri("blobs/uploads/")?);

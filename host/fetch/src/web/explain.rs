@@ -24,17 +24,18 @@ pub(super) fn connection(
     let mut no_name = false;
     let mut next = Some(error);
     while let Some(cause) = next {
-        let within = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let tls = within.and_then(|within| within.downcast_ref());
-        if let Some(error) = tls.or_else(|| cause.downcast_ref::<rustls::Error>()) {
+        if let Some(error) = cause.downcast_ref::<rustls::Error>() {
             let why = certificate(error, knows_authorities);
             return Problem::Tls { host, why };
         }
         why = cause.to_string();
         no_name |= why == "dns error";
-        next = cause.source();
+        // What an error of I/O holds is not its source, but stands for it.
+        let held = cause.downcast_ref().and_then(io::Error::get_ref);
+        next = match held {
+            Some(held) => Some(held),
+            None => cause.source(),
+        };
     }
     if no_name {
         let host = uri.host().unwrap_or_default().to_owned();
@@ -46,7 +47,10 @@ pub(super) fn connection(
 /// The rest of a sentence that begins with the host.
 fn certificate(error: &rustls::Error, knows_authorities: bool) -> String {
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // A signature is bad where an authority has the name of ours, and another key.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => {
             let system = if knows_authorities {
                 ""
             } else {

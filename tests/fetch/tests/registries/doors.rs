@@ -37,7 +37,10 @@ async fn a_policy_goes_into_a_private_registry_and_comes_out_as_it_was() {
     let pinned = fetch_exactly(&client, &by_tag, Some(digest)).await;
     assert_eq!(pinned.unwrap(), module);
     let both = fetch_exactly(&client, &by_digest, Some(Digest::of(b"other"))).await;
-    assert!(matches!(both.unwrap_err().problem, Problem::WrongDigest { .. }));
+    assert!(matches!(
+        both.unwrap_err().problem,
+        Problem::WrongDigest { .. }
+    ));
 }
 
 #[tokio::test]
@@ -86,8 +89,8 @@ async fn without_the_right_password_nobody_gets_in() {
 async fn a_token_server_is_asked_for_what_the_registry_wants() {
     let tokens = Tokens::start().await.unwrap();
     let registry = Registry::start(Options {
-        tls: None,
         login: Login::Tokens(&tokens),
+        ..Options::default()
     })
     .unwrap();
     let client = |credentials| {
@@ -144,6 +147,7 @@ async fn a_password_does_not_go_to_a_token_server_without_tls() {
     let registry = Registry::start(Options {
         tls: Some(authority.server("127.0.0.1").unwrap()),
         login: Login::Tokens(&tokens),
+        ..Options::default()
     })
     .unwrap();
     let client = registry.client(Some(&authority)).unwrap();
@@ -169,12 +173,17 @@ async fn what_is_not_there_is_named() {
             &format!("{digest} of policies/steady"),
         ),
     ] {
-        let error = fetch(&client, &registry.source(name).unwrap()).await.unwrap_err();
+        let error = fetch(&client, &registry.source(name).unwrap())
+            .await
+            .unwrap_err();
         let host = registry.host();
         let expected = format!("{host}/{name}: {host} has no {what} (404: ");
         let sentence = error.to_string();
         assert!(sentence.starts_with(&expected), "{sentence}");
-        assert!(sentence.ends_with("): correct the name, or push it"), "{sentence}");
+        assert!(
+            sentence.ends_with("): correct the name, or push it"),
+            "{sentence}"
+        );
         assert_eq!(error.problem.reason(), "NotFound");
     }
 }

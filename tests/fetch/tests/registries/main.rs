@@ -4,6 +4,7 @@
 mod artifacts;
 mod damage;
 mod doors;
+mod redirects;
 mod trust;
 
 use fetch::{Client, Component, Digest, FetchError, Module, Problem, Source, Wanted};

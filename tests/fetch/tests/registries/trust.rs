@@ -2,8 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use fetch::{Access, Authorities, Client, Credentials, Digest, InvalidAuthorities, Limits, Problem, Source};
-use fetch_tests::{Authority, Login, Options, Registry, trust};
+use fetch::{
+    Access, Authorities, Client, Credentials, Digest, InvalidAuthorities, Limits, Problem, Source,
+};
+use fetch_tests::{Authority, Options, Registry, trust};
 
 use crate::{component, described, fetch, fetch_exactly};
 
@@ -11,11 +13,13 @@ use crate::{component, described, fetch, fetch_exactly};
 async fn sentence(tls: (String, String), trusted: Option<&Authority>) -> (String, String) {
     let registry = Registry::start(Options {
         tls: Some(tls),
-        login: Login::Nobody,
+        ..Options::default()
     })
     .unwrap();
     let access = Access {
-        authorities: trusted.map(|authority| trust(authority).unwrap()).unwrap_or_default(),
+        authorities: trusted
+            .map(|authority| trust(authority).unwrap())
+            .unwrap_or_default(),
         ..Access::default()
     };
     let client = Client::new(access, Limits::default()).unwrap();
@@ -30,8 +34,16 @@ async fn a_server_that_cannot_prove_who_it_is_is_not_asked() {
     let other = Authority::new().unwrap();
     let sound = || authority.server("127.0.0.1").unwrap();
     for (tls, trusted, expected) in [
-        (sound(), None, "of an unknown certificate authority: give that"),
-        (sound(), Some(&other), "of an unknown certificate authority: give that"),
+        (
+            sound(),
+            None,
+            "of an unknown certificate authority: give that",
+        ),
+        (
+            sound(),
+            Some(&other),
+            "of an unknown certificate authority: give that",
+        ),
         (
             authority.server("registry.example.com").unwrap(),
             Some(&authority),
@@ -55,10 +67,16 @@ async fn plain_http_and_tls_are_not_mixed_up() {
     let client = Client::new(Access::default(), Limits::default()).unwrap();
     let source = plain.source("policies/steady:1.0").unwrap();
     let error = fetch(&client, &source).await.unwrap_err().to_string();
-    assert!(error.contains("does not speak TLS: is it served over plain http"), "{error}");
+    assert!(
+        error.contains("does not speak TLS: is it served over plain http"),
+        "{error}"
+    );
     let url: Source = format!("{}/steady.wasm", plain.url()).parse().unwrap();
     let error = fetch(&client, &url).await.unwrap_err();
-    assert!(matches!(error.problem, Problem::PlainHttp { .. }), "{error}");
+    assert!(
+        matches!(error.problem, Problem::PlainHttp { .. }),
+        "{error}"
+    );
 
     let authority = Authority::new().unwrap();
     let private = Registry::private(&authority).unwrap();
@@ -69,7 +87,10 @@ async fn plain_http_and_tls_are_not_mixed_up() {
     let client = Client::new(access, Limits::default()).unwrap();
     let source = private.source("policies/steady:1.0").unwrap();
     let error = fetch(&client, &source).await.unwrap_err();
-    assert!(matches!(error.problem, Problem::Unexpected { .. }), "{error}");
+    assert!(
+        matches!(error.problem, Problem::Unexpected { .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains("400 Bad Request"), "{error}");
 }
 
@@ -81,8 +102,9 @@ fn an_authority_that_cannot_be_used_is_refused_before_anybody_is_asked() {
     assert!(matches!(error, InvalidAuthorities::Expired { .. }));
     let sentence = error.to_string();
     assert!(
-        sentence.starts_with("the certificate authority 'CN=private authority' has expired at 2021-01-01")
-            || sentence.contains("Jan  1"),
+        sentence.starts_with(
+            "the certificate authority 'CN=private authority' has expired at 2021-01-01"
+        ) || sentence.contains("Jan  1"),
         "{sentence}"
     );
     // While its time was not over, it could be used.
@@ -104,7 +126,9 @@ fn an_authority_that_cannot_be_used_is_refused_before_anybody_is_asked() {
         ),
         (&sound[..middle], "is not PEM"),
     ] {
-        let error = Authorities::from_pem(pem.as_bytes(), now).unwrap_err().to_string();
+        let error = Authorities::from_pem(pem.as_bytes(), now)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -123,11 +147,22 @@ async fn a_url_is_fetched_with_the_same_authority_and_password() {
     let url = format!("{}/v2/policies/steady/blobs/{digest}", registry.url());
     let source: Source = url.parse().unwrap();
     let module = fetch_exactly(&client, &source, Some(digest)).await.unwrap();
-    assert_eq!((module.bytes, module.digest, module.reference), (bytes, digest, None));
-    let error = fetch_exactly(&client, &source, Some(Digest::of(b"other"))).await.unwrap_err();
+    assert_eq!(
+        (module.bytes, module.digest, module.reference),
+        (bytes, digest, None)
+    );
+    let error = fetch_exactly(&client, &source, Some(Digest::of(b"other")))
+        .await
+        .unwrap_err();
     let sentence = error.to_string();
-    assert!(sentence.starts_with(&format!("{url}: the module is not the one")), "{sentence}");
-    assert!(sentence.ends_with("it has been replaced; give its digest if it is what you want"), "{sentence}");
+    assert!(
+        sentence.starts_with(&format!("{url}: the module is not the one")),
+        "{sentence}"
+    );
+    assert!(
+        sentence.ends_with("it has been replaced; give its digest if it is what you want"),
+        "{sentence}"
+    );
 
     let access = Access {
         credentials: Credentials::default(),
@@ -139,5 +174,8 @@ async fn a_url_is_fetched_with_the_same_authority_and_password() {
     assert_eq!(error.problem.reason(), "Unauthorized");
     let missing: Source = format!("{}/steady.wasm", registry.url()).parse().unwrap();
     let error = fetch(&client, &missing).await.unwrap_err();
-    assert!(error.to_string().contains("has no file /steady.wasm (404)"), "{error}");
+    assert!(
+        error.to_string().contains("has no file /steady.wasm (404)"),
+        "{error}"
+    );
 }
