@@ -48,8 +48,19 @@ struct Envelope {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct MessageSignature {
+    #[serde(default)]
+    message_digest: MessageDigest,
     signature: String,
+}
+
+/// Empty where the key signs the whole.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MessageDigest {
+    algorithm: String,
+    digest: String,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +112,15 @@ fn judge(bundle: &[u8], digests: &[Digest], keys: &[PublicKey]) -> Result<Worth,
         key = key.or(signer(keys, &message, &decode(sig)?));
     }
     let Some(key) = key else {
-        return bundle.verification_material.other_key(keys);
+        return bundle.verification_material.other_key(keys, |key| {
+            if key.is_ed25519() {
+                // Version 3.1 of cosign itself does not accept what it writes with such a key.
+                "it names a given Ed25519 key, and cosign signs artifacts with such keys in a form (Ed25519ph) that \
+                 is not checked; use an ECDSA key"
+            } else {
+                "it names a given key, which did not make it"
+            }
+        });
     };
     let mut signed = statement
         .subject
@@ -120,13 +139,26 @@ fn judge(bundle: &[u8], digests: &[Digest], keys: &[PublicKey]) -> Result<Worth,
 pub(crate) fn blob(bundle: &[u8], bytes: &[u8], keys: &[PublicKey]) -> Worth {
     let judge = || {
         let bundle = read(bundle)?;
-        let Some(MessageSignature { signature }) = bundle.message_signature else {
+        let Some(MessageSignature {
+            message_digest: MessageDigest { algorithm, digest },
+            signature,
+        }) = bundle.message_signature
+        else {
             return Err("its bundle has no signature of a file");
         };
-        match signer(keys, bytes, &decode(&signature)?) {
-            Some(key) => Ok(Worth::Signed(key)),
-            None => bundle.verification_material.other_key(keys),
+        if let Some(key) = signer(keys, bytes, &decode(&signature)?) {
+            return Ok(Worth::Signed(key));
         }
+        // No proof, and not needed: it is not this file's in any case.
+        if algorithm == "SHA2_256"
+            && let Some(signed) = fingerprint(&digest)
+            && signed != Digest::of(bytes).to_string()
+        {
+            return Ok(Worth::Other(signed));
+        }
+        let changed =
+            "it names a given key, which did not sign this file: it or the file was changed";
+        bundle.verification_material.other_key(keys, |_| changed)
     };
     judge().unwrap_or_else(|why: &str| Worth::Unreadable(why.to_owned()))
 }
@@ -146,32 +178,27 @@ fn decode(text: &str) -> Result<Vec<u8>, &'static str> {
 }
 
 impl Material {
-    /// No given key made it.
-    fn other_key(&self, keys: &[PublicKey]) -> Result<Worth, &'static str> {
-        let hint = self.fingerprint();
-        let is_named = |key: &&PublicKey| hint == Some(key.fingerprint().to_string());
+    /// No given key made it; unless it says so.
+    fn other_key(
+        &self,
+        keys: &[PublicKey],
+        named: impl Fn(&PublicKey) -> &'static str,
+    ) -> Result<Worth, &'static str> {
+        let hint = self.public_key.as_ref().map(|key| key.hint.as_str());
+        let shown = hint.map(|hint| fingerprint(hint).unwrap_or_else(|| plain(hint)));
+        let is_named = |key: &&PublicKey| shown == Some(key.fingerprint().to_string());
         match keys.iter().find(is_named) {
-            None => Ok(Worth::OtherKey(hint)),
-            // Version 3.1 of cosign itself does not accept what it writes with such a key.
-            Some(key) if key.is_ed25519() => Err(
-                "it names a given Ed25519 key, and cosign signs artifacts with such keys in a form (Ed25519ph) that \
-                 is not checked; use an ECDSA key",
-            ),
-            Some(_) => Err("it names a given key, which did not make it"),
+            None => Ok(Worth::OtherKey(shown)),
+            Some(key) => Err(named(key)),
         }
     }
+}
 
-    /// What it says of the key, in the form in which we show keys.
-    fn fingerprint(&self) -> Option<String> {
-        let hint = &self.public_key.as_ref()?.hint;
-        Some(match BASE64_STANDARD.decode(hint) {
-            Ok(bytes) if bytes.len() == 32 => {
-                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("sha256:{hex}")
-            }
-            _ => plain(hint),
-        })
-    }
+/// A digest in base64, as we write digests.
+fn fingerprint(base64: &str) -> Option<String> {
+    let bytes = BASE64_STANDARD.decode(base64).ok()?;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    (bytes.len() == 32).then(|| format!("sha256:{hex}"))
 }
 
 /// What is signed: the pre-authentication encoding of DSSE.
