@@ -77,3 +77,6 @@ fn signer(keys: &[PublicKey], message: &[u8], signature: &[u8]) -> Option<Digest
     let verifies = |key: &&PublicKey| key.verifies(message, signature);
     keys.iter().find(verifies).map(PublicKey::fingerprint)
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,8 +130,8 @@ fn judge(bundle: &[u8], digests: &[Digest], keys: &[PublicKey]) -> Result<Worth,
     Ok(if signed.clone().any(is_meant) {
         Worth::Signed(key)
     } else {
-        let other = signed.next().unwrap_or("nothing");
-        Worth::Other(plain(&format!("sha256:{other}")))
+        let other = signed.next().map(|hex| plain(&format!("sha256:{hex}")));
+        Worth::Other(other.unwrap_or_else(|| "nothing".to_owned()))
     })
 }
 

@@ -55,7 +55,8 @@ pub enum InvalidKey {
     Damaged,
     /// A kind of key that is not checked here.
     #[error(
-        "it is a {0} key, and only ECDSA on P-256 or P-384, Ed25519 and RSA from 2048 bits can be checked"
+        "keys of this kind ({0}) are not checked: give one of ECDSA on P-256 or P-384, Ed25519, or RSA with 2048 bits \
+         or more"
     )]
     Unsupported(String),
 }
@@ -99,14 +100,16 @@ impl PublicKey {
             match curve.ok_or(InvalidKey::Damaged)? {
                 curve if curve == OID_EC_P256 => Kind::P256,
                 curve if curve == OID_NIST_EC_P384 => Kind::P384,
-                curve => return unsupported(&format!("ECDSA (curve {curve})")),
+                curve => return unsupported(&format!("ECDSA on curve {curve}")),
             }
         } else if *algorithm == OID_SIG_ED25519 {
             Kind::Ed25519
         } else if *algorithm == OID_PKCS1_RSAENCRYPTION {
             match info.parsed() {
                 Ok(Parsed::RSA(key)) if key.key_size() >= 2048 => Kind::Rsa,
-                Ok(Parsed::RSA(key)) => return unsupported(&format!("{} bit RSA", key.key_size())),
+                Ok(Parsed::RSA(key)) => {
+                    return unsupported(&format!("RSA with {} bits", key.key_size()));
+                }
                 _ => return Err(InvalidKey::Damaged),
             }
         } else {
