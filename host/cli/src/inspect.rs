@@ -183,7 +183,7 @@ impl<'a> Report<'a> {
         }
         match self.imports.is_empty() {
             true => line("Imports:", "none")?,
-            false => line("Imports:", "")?,
+            false => writeln!(text, "Imports:")?,
         }
         for import in &self.imports {
             writeln!(

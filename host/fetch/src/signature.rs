@@ -14,6 +14,9 @@ use crate::error::Problem;
 /// What the name of a file's bundle ends in, beside the file.
 pub(crate) const ENDING: &str = ".sigstore.json";
 
+/// How many keys a message names.
+const HINTS: usize = 4;
+
 /// What something that is said to be a signature is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Worth {
@@ -55,7 +58,8 @@ impl Findings {
                 Worth::Other(signed) => return Problem::Replaced { digest, signed },
                 Worth::OtherKey(hint) => {
                     other_key = true;
-                    hints.extend(hint.filter(|hint| !hints.contains(hint)));
+                    let more = hints.len() < HINTS;
+                    hints.extend(hint.filter(|hint| more && !hints.contains(hint)));
                 }
                 Worth::Unreadable(why) => unreadable = unreadable.or(Some(why)),
                 Worth::Signed(_) | Worth::Irrelevant => {}

@@ -199,7 +199,8 @@ impl Web {
         let Answer { response, uri } = answer;
         let encoding = response.headers().get(CONTENT_ENCODING);
         if let Some(encoding) = encoding.filter(|encoding| *encoding != "identity") {
-            let why = format!("{what} is compressed as {encoding:?}, which was not asked for");
+            let encoding = plain(&String::from_utf8_lossy(encoding.as_bytes()));
+            let why = format!("{what} is compressed as {encoding}, which was not asked for");
             return Err(unexpected(&uri, &why));
         }
         let mut body = response.into_body();

@@ -84,7 +84,7 @@ impl Descriptor {
         self.digest
             .parse()
             .map_err(|error: InvalidDigest| Problem::OtherArtifact {
-                why: format!("in its manifest, {error}"),
+                why: format!("in its manifest, {}", shown(&error.to_string())),
             })
     }
 
