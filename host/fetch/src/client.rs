@@ -94,9 +94,9 @@ impl Client {
     pub async fn fetch(&self, wanted: Wanted<'_>) -> Result<Module, FetchError> {
         let from = async {
             match wanted.source {
-                Source::Registry(reference) => self.from_registry(reference, wanted).await,
-                Source::Web(uri) => self.from_web(uri, wanted).await,
-                Source::File(path) => self.from_file(path, wanted).await,
+                Source::Registry(reference) => self.take_from_registry(reference, wanted).await,
+                Source::Web(uri) => self.take_from_web(uri, wanted).await,
+                Source::File(path) => self.take_from_file(path, wanted).await,
             }
         };
         self.within(wanted.source, from).await
@@ -159,7 +159,7 @@ impl Client {
             })
     }
 
-    async fn from_registry(
+    async fn take_from_registry(
         &self,
         reference: &Reference,
         wanted: Wanted<'_>,
@@ -211,7 +211,7 @@ impl Client {
         })
     }
 
-    async fn from_web(&self, uri: &Uri, wanted: Wanted<'_>) -> Result<Module, Problem> {
+    async fn take_from_web(&self, uri: &Uri, wanted: Wanted<'_>) -> Result<Module, Problem> {
         let (web, host) = (&self.web, host(uri));
         let session = Session::new(web, &self.credentials, uri.clone(), &host, uri.path());
         let what = format!("file {}", uri.path());
@@ -225,7 +225,7 @@ impl Client {
         module.signed(none_where_missing(bundle)?.as_deref(), wanted.keys)
     }
 
-    async fn from_file(&self, path: &Path, wanted: Wanted<'_>) -> Result<Module, Problem> {
+    async fn take_from_file(&self, path: &Path, wanted: Wanted<'_>) -> Result<Module, Problem> {
         let bytes = read_file(path.to_owned(), self.web.limits().module).await?;
         let module = Module::from_bytes(bytes, wanted.digest)?;
         if wanted.keys.is_empty() {

@@ -1,5 +1,5 @@
 //! `host push`, `host pull`, `host inspect`, and what docs/policy-modules.md tells a reader to type.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
