@@ -74,7 +74,10 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
             ensure!(output.status.success(), "the policies cannot be built");
             let lines = String::from_utf8(output.stdout)?;
             let mut command = Command::new(program("examples/policies-bench", true));
-            step("bench policies", command.args(lines.lines().flat_map(|line| line.split('\t'))))
+            step(
+                "bench policies",
+                command.args(lines.lines().flat_map(|line| line.split('\t'))),
+            )
         }
         Bench::Hostile => step(
             "bench hostile",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide, field};
 use controller::freeze;
-use engine::{Cache, Engine, Limits, Origin, Policy, PolicyLimits};
+use engine::{Cache, Engine, Origin, Policy, PolicyLimits};
 use jiff::Timestamp;
 use planner::ownership;
 use planner::rule::TaintPrefixes;
@@ -211,12 +211,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
 
 /// The policy of a file, with a folder for what was compiled; without a file the built-in policy.
 pub fn load(file: Option<PathBuf>, cache: Option<PathBuf>) -> anyhow::Result<Policy> {
-    // One call at a time: nothing to reserve for more.
-    let one = |limits| Limits { slots: 1, ..limits };
-    let engine = Engine::new(&engine::Options {
-        small: one(Limits::small()),
-        large: one(Limits::large()),
-    })?;
+    let engine = Engine::new(&engine::Options::one_at_a_time())?;
     let Some(file) = file else {
         return engine
             .default_policy()

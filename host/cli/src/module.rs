@@ -93,11 +93,7 @@ pub fn read(file: &Path) -> Result<Vec<u8>, BadInput> {
 
 /// Compiles it, and asks it who it is.
 pub fn load(bytes: &[u8], place: &str) -> anyhow::Result<Policy> {
-    // One call at a time: nothing to reserve for more.
-    let engine = Engine::new(&engine::Options {
-        slots: 1,
-        ..engine::Options::default()
-    })?;
+    let engine = Engine::new(&engine::Options::one_at_a_time())?;
     let unusable = |error| BadInput::one(format!("{place} cannot be used as a policy: {error}"));
     Ok(engine.load(bytes).map_err(unusable)?)
 }

@@ -209,10 +209,22 @@ mod tests {
         };
         assert_eq!(Class::of(&fits, 1 << 20, &small), Class::Small);
         for large in [
-            Scan { memories: 2, ..fits.clone() },
-            Scan { memory: fits.memory + 1, ..fits.clone() },
-            Scan { tables: 5, ..fits.clone() },
-            Scan { elements: 10_001, ..fits.clone() },
+            Scan {
+                memories: 2,
+                ..fits.clone()
+            },
+            Scan {
+                memory: fits.memory + 1,
+                ..fits.clone()
+            },
+            Scan {
+                tables: 5,
+                ..fits.clone()
+            },
+            Scan {
+                elements: 10_001,
+                ..fits.clone()
+            },
         ] {
             assert_eq!(Class::of(&large, 0, &small), Class::Large, "{large:?}");
         }

@@ -99,6 +99,17 @@ pub struct Options {
     pub large: Limits,
 }
 
+impl Options {
+    /// For one call at a time: nothing is reserved for more.
+    pub fn one_at_a_time() -> Self {
+        let one = |limits| Limits { slots: 1, ..limits };
+        Self {
+            small: one(Limits::small()),
+            large: one(Limits::large()),
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -271,8 +282,8 @@ impl Engine {
                 options.large.memory
             )));
         }
-        let is_given_more = own.memory > Some(options.small.memory)
-            || own.deadline > Some(options.small.deadline);
+        let is_given_more =
+            own.memory > Some(options.small.memory) || own.deadline > Some(options.small.deadline);
         if !is_given_more && Class::of(scan, size, &options.small) == Class::Small {
             return Ok(Arc::clone(small));
         }

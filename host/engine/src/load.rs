@@ -149,7 +149,11 @@ pub(crate) fn names(scan: &Scan) -> Result<(), LoadError> {
     let Scan {
         imports, exports, ..
     } = scan;
-    for theirs in imports.iter().chain(exports).filter_map(|name| interface(name)) {
+    for theirs in imports
+        .iter()
+        .chain(exports)
+        .filter_map(|name| interface(name))
+    {
         if !theirs.is_compatible() {
             return Err(LoadError::OtherContract {
                 theirs: theirs.version.to_owned(),

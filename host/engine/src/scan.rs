@@ -31,7 +31,7 @@ pub(crate) struct Scan {
     /// Elements that the largest table begins with.
     pub(crate) elements: u64,
     /// Does a core module import WASI?
-    preview1: bool,
+    pub(crate) preview1: bool,
 }
 
 impl Scan {
@@ -39,12 +39,9 @@ impl Scan {
     pub(crate) fn of(bytes: &[u8]) -> Result<Self, LoadError> {
         let mut scan = Self::default();
         match bytes {
-            [0, b'a', b's', b'm', _, _, 1, 0, ..] if bytes.len() > MOST => {
-                Err(LoadError::TooLarge(format!(
-                    "it has {} bytes; {MOST} are allowed",
-                    bytes.len()
-                )))
-            }
+            [0, b'a', b's', b'm', _, _, 1, 0, ..] if bytes.len() > MOST => Err(
+                LoadError::TooLarge(format!("it has {} bytes; {MOST} are allowed", bytes.len())),
+            ),
             [0, b'a', b's', b'm', _, _, 1, 0, ..] => match scan.read(bytes) {
                 Ok(()) => Ok(scan),
                 Err(error) => Err(LoadError::Compile(error.to_string())),

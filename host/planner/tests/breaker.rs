@@ -44,7 +44,9 @@ fn pauses_grow_twofold_up_to_the_longest() {
 
 #[test]
 fn a_refusal_says_why_and_for_how_long() {
-    let refusal = open(Duration::ZERO).ask(Duration::from_millis(1)).unwrap_err();
+    let refusal = open(Duration::ZERO)
+        .ask(Duration::from_millis(1))
+        .unwrap_err();
     assert_eq!(refusal.failure.kind, "PolicyPaused");
     assert_eq!(
         refusal.failure.message,
@@ -84,7 +86,9 @@ fn a_call_that_is_lost_does_not_pause_the_policy_for_ever() {
 fn calls_that_were_out_when_it_was_paused_change_nothing() {
     let now = Duration::ZERO;
     let mut breaker = Breaker::default();
-    let permits: Vec<_> = (0..FAILURES + 3).map(|_| breaker.ask(now).unwrap()).collect();
+    let permits: Vec<_> = (0..FAILURES + 3)
+        .map(|_| breaker.ask(now).unwrap())
+        .collect();
     let (failing, late) = permits.split_at(FAILURES as usize);
     for permit in failing {
         breaker.tell(*permit, Some(&failure("Trapped")), now);

@@ -137,7 +137,11 @@ impl Language {
 
     /// The value of `CC`, where one is needed and the default does not do; none where there is no compiler.
     fn compiler(&self, out: &Path) -> Result<Option<Option<String>>> {
-        let clang = ["sh", "-c", "clang --target=wasm32 -E -x c /dev/null && wasm-ld --version"];
+        let clang = [
+            "sh",
+            "-c",
+            "clang --target=wasm32 -E -x c /dev/null && wasm-ld --version",
+        ];
         if self.folder != "c" || works(&clang) {
             return Ok(Some(None));
         }
@@ -152,7 +156,10 @@ impl Language {
         ] {
             let output = command.output()?;
             let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "{ZIG} cannot be installed:\n{said}");
+            ensure!(
+                output.status.success(),
+                "{ZIG} cannot be installed:\n{said}"
+            );
         }
         let python = python.display();
         Ok(Some(Some(format!(
@@ -179,7 +186,10 @@ impl Language {
         }
         hash.update(format!("{:?}{ZIG}", self.tools));
         let digest = hash.finalize();
-        Ok(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(digest[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
     }
 }
 

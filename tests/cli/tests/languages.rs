@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 
 /// Of a language that can be built here.
 fn built(folder: &str) -> Option<PathBuf> {
-    let language = ALL.iter().find(|language| language.folder == folder).unwrap();
+    let language = ALL
+        .iter()
+        .find(|language| language.folder == folder)
+        .unwrap();
     match language.build().unwrap_or_else(|error| panic!("{error:#}")) {
         Built::Policy(policy) => Some(policy),
         Built::Missing(what) => {
@@ -55,7 +58,11 @@ fn is_told_apart(folder: &str, policy: &std::path::Path) {
     let parameters = tempfile::tempdir().unwrap();
     let rule = example.join("nrr-variant/security-agent-readiness-rule.yaml");
     let with = std::fs::read_to_string(&rule).unwrap();
-    let with = with.replacen("spec:", "spec:\n  policy: {name: x, parameters: {a: 1}}", 1);
+    let with = with.replacen(
+        "spec:",
+        "spec:\n  policy: {name: default, parameters: {a: 1}}",
+        1,
+    );
     let strict = parameters.path().join("rule.yaml");
     std::fs::write(&strict, with).unwrap();
     let eval = |rule: &std::path::Path| {
@@ -78,14 +85,21 @@ fn is_told_apart(folder: &str, policy: &std::path::Path) {
     assert_eq!(identity["version"], json!("1.0.0"), "{folder}");
     let output = eval(&strict);
     assert_eq!(output.status, 2, "{folder}: {}", output.stderr);
-    assert!(output.stderr.contains("takes no parameters"), "{folder}: {}", output.stderr);
+    assert!(
+        output.stderr.contains("takes no parameters"),
+        "{folder}: {}",
+        output.stderr
+    );
 }
 
 #[test]
 fn most_cases_need_no_parameters() {
     let all = load_all().unwrap().len();
     let without = cases().len();
-    assert!(without < all && without * 10 > all * 8, "{without} of {all}");
+    assert!(
+        without < all && without * 10 > all * 8,
+        "{without} of {all}"
+    );
 }
 
 /// What their README tells to type.
@@ -104,7 +118,10 @@ fn the_readme_tells_what_is_tested() {
     let (block, _) = block.split_once("```").unwrap();
     let mut commands = block.lines();
     assert_eq!(commands.next(), Some("examples/policies/go/build.sh"));
-    let eval = commands.next().and_then(|line| line.strip_prefix("host ")).unwrap();
+    let eval = commands
+        .next()
+        .and_then(|line| line.strip_prefix("host "))
+        .unwrap();
     let Some(policy) = built("go") else { return };
     let policy = policy.display().to_string();
     let arguments = eval.split(' ').map(|argument| match argument {
@@ -115,7 +132,11 @@ fn the_readme_tells_what_is_tested() {
     });
     let output = host(arguments).unwrap();
     assert_eq!((output.status, output.stderr.as_str()), (0, ""));
-    assert!(output.stdout.contains("BootstrapCompleted"), "{}", output.stdout);
+    assert!(
+        output.stdout.contains("BootstrapCompleted"),
+        "{}",
+        output.stdout
+    );
 }
 
 #[test]

@@ -54,7 +54,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     let alone = p50(&good);
     let before = meter::resident_kib()?;
-    writeln!(out, "{:<14}{:>12}{:>8}{:>16}{:>14}", "beside", "p50, µs", "ratio", "evaluations", "longest, ms")?;
+    writeln!(
+        out,
+        "{:<14}{:>12}{:>8}{:>16}{:>14}",
+        "beside", "p50, µs", "ratio", "evaluations", "longest, ms"
+    )?;
     writeln!(out, "{:<14}{alone:>12.2}{:>8}", "nothing", "1.00")?;
     for kind in KINDS {
         let done = AtomicBool::new(false);
@@ -66,7 +70,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
         let ratio = beside / alone;
         let longest = longest.as_secs_f64() * 1e3;
-        writeln!(out, "{kind:<14}{beside:>12.2}{ratio:>8.2}{count:>16}{longest:>14.1}")?;
+        writeln!(
+            out,
+            "{kind:<14}{beside:>12.2}{ratio:>8.2}{count:>16}{longest:>14.1}"
+        )?;
     }
     let most = (deadline + TICK * 2).as_secs_f64() * 1e3;
     let drift = (meter::resident_kib()? - before) as f64 / 1024.0;

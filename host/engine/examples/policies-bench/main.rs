@@ -37,7 +37,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        [COMPILE, "--reservation", reservation, "--memory", memory, "--seconds", seconds] => {
+        [
+            COMPILE,
+            "--reservation",
+            reservation,
+            "--memory",
+            memory,
+            "--seconds",
+            seconds,
+        ] => {
             let task = Task {
                 reservation: reservation.parse()?,
                 memory: memory.parse()?,
@@ -49,11 +57,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         [] => Err("give the name and the path of at least one policy".into()),
         policies => {
             let mut out = io::stdout().lock();
-            writeln!(out, "| Policy | Class | Module | Compiled in | p50 | p99 | Memory |")?;
+            writeln!(
+                out,
+                "| Policy | Class | Module | Compiled in | p50 | p99 | Memory |"
+            )?;
             writeln!(out, "|---|---|---|---|---|---|---|")?;
             out.flush()?;
             for policy in policies.chunks(2) {
-                let status = Command::new(env::current_exe()?).arg(ONE).args(policy).status()?;
+                let status = Command::new(env::current_exe()?)
+                    .arg(ONE)
+                    .args(policy)
+                    .status()?;
                 if !status.success() {
                     return Err(format!("{policy:?} cannot be measured").into());
                 }
@@ -70,7 +84,9 @@ fn one(name: &str, path: &str) -> Result<(), Box<dyn Error>> {
     // The default policy has been here already: what the first evaluation of all takes is not this policy's.
     let rule = Arc::new(input::rule());
     let facts = input::facts();
-    let default = engine.default_policy()?.evaluate(&rule, Box::new(facts.clone()));
+    let default = engine
+        .default_policy()?
+        .evaluate(&rule, Box::new(facts.clone()));
     let before = meter::resident_kib()?;
     let begin = Instant::now();
     let compiler = Compiler::this_program(COMPILE);

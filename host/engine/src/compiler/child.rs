@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, nice, setrlimit, set_parent_process_death_signal};
+use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
 
 use crate::config;
 

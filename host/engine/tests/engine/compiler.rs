@@ -38,7 +38,8 @@ fn every_end_of_the_process_is_told_apart() {
         let error = ends(script);
         let typed = matches!(error, LoadError::Compiler(CompilerError::Memory { .. }));
         assert!(typed, "{script}: {error}");
-        let sentence = "compiling it takes more than the 1073741824 bytes of memory that there are for it";
+        let sentence =
+            "compiling it takes more than the 1073741824 bytes of memory that there are for it";
         assert_eq!(error.to_string(), sentence);
     }
     let error = ends("kill -XCPU $$");

@@ -65,7 +65,8 @@ fn guest(rule: &'static str, end: End) -> Module {
 
 const LOOP: &str = "(loop (br 0))";
 const FOREVER: &str = "(func $f (loop (br 0)))";
-const ASK: &str = r#"(import "node-readiness:policy/node@0.1.0" "tainted" (func $ask (result i32)))"#;
+const ASK: &str =
+    r#"(import "node-readiness:policy/node@0.1.0" "tainted" (func $ask (result i32)))"#;
 const NAME: &str = r#"(import "node-readiness:policy/rule@0.1.0" "name" (func $name (param i32)))"#;
 const DEEP: &str = "(func $f (param i32) (result i32)
     (i32.add (call $f (i32.add (local.get 0) (i32.const 1))) (local.get 0)))";
@@ -76,11 +77,31 @@ fn not_loaded() -> Vec<Module> {
     let third = good.len() / 3;
     vec![
         bytes("nothing", Vec::new(), Refused("NotWasm")),
-        bytes("garbage", b"#!/bin/sh\nrm -rf /\n".repeat(1000), Refused("NotWasm")),
-        bytes("an ELF file", b"\x7fELF\x02\x01\x01\0".repeat(100), Refused("NotWasm")),
-        bytes("truncated early", good[..third].to_vec(), Refused("CompileFailed")),
-        bytes("truncated late", good[..good.len() - 1].to_vec(), Refused("CompileFailed")),
-        bytes("garbage behind it", [&good[..], &[0xff; 64]].concat(), Refused("CompileFailed")),
+        bytes(
+            "garbage",
+            b"#!/bin/sh\nrm -rf /\n".repeat(1000),
+            Refused("NotWasm"),
+        ),
+        bytes(
+            "an ELF file",
+            b"\x7fELF\x02\x01\x01\0".repeat(100),
+            Refused("NotWasm"),
+        ),
+        bytes(
+            "truncated early",
+            good[..third].to_vec(),
+            Refused("CompileFailed"),
+        ),
+        bytes(
+            "truncated late",
+            good[..good.len() - 1].to_vec(),
+            Refused("CompileFailed"),
+        ),
+        bytes(
+            "garbage behind it",
+            [&good[..], &[0xff; 64]].concat(),
+            Refused("CompileFailed"),
+        ),
         text("a core module", "(module)", Refused("CoreModule")),
         bytes("100 MB", huge(), Refused("TooLarge")),
         text(
@@ -114,7 +135,12 @@ fn not_loaded() -> Vec<Module> {
                  (export "node-readiness:policy/decide@0.1.0" (instance $d)))"#,
             Refused("WrongSignature"),
         ),
-        bytes("nested a thousandfold", nested(1000), Refused("CompileFailed")),
+        bytes("nested a thousandfold", nested(1000), Refused("NoPolicy")),
+        bytes(
+            "a policy with a thousand others in it",
+            [&good[..], &section(4, &nested(1000))].concat(),
+            Fine,
+        ),
         parts(
             "a decision of another shape",
             Parts {
@@ -139,7 +165,12 @@ fn not_loaded() -> Vec<Module> {
             },
             Refused("TooLarge"),
         ),
-        text("a thousand instances", &instances(1000), Refused("TooLarge")),
+        text("a hundred instances", &instances(100), Refused("TooLarge")),
+        text(
+            "ten thousand instances",
+            &instances(10_000),
+            Refused("CompileFailed"),
+        ),
     ]
 }
 
@@ -158,7 +189,12 @@ fn not_tried() -> Vec<Module> {
     };
     let start = "(func $s (loop (br 0))) (start $s)";
     vec![
-        describe("a start that never ends", start, "", Trial("DeadlineExceeded")),
+        describe(
+            "a start that never ends",
+            start,
+            "",
+            Trial("DeadlineExceeded"),
+        ),
         describe(
             "a start that traps",
             "(func $s unreachable) (start $s)",
@@ -267,9 +303,18 @@ fn not_answering() -> Vec<Module> {
     vec![
         check("check traps", "unreachable", Check("Trapped")),
         check("check never ends", LOOP, Check("DeadlineExceeded")),
-        check("check asks about the node", "(drop (call $ask))", Check("QuestionNotAllowed")),
+        check(
+            "check asks about the node",
+            "(drop (call $ask))",
+            Check("QuestionNotAllowed"),
+        ),
         evaluate("evaluate traps", "", "unreachable", Evaluate("Trapped")),
-        evaluate("a call that never ends", FOREVER, "(call $f)", Evaluate("DeadlineExceeded")),
+        evaluate(
+            "a call that never ends",
+            FOREVER,
+            "(call $f)",
+            Evaluate("DeadlineExceeded"),
+        ),
         evaluate(
             "tail calls that never end",
             "(func $f (return_call $f))",
@@ -338,15 +383,31 @@ fn not_answering() -> Vec<Module> {
             Evaluate("WrongAbi"),
         ),
         realloc("no memory for the host", "unreachable", Evaluate("Trapped")),
-        realloc("memory for the host outside", "(i32.const -8)", Evaluate("WrongAbi")),
-        realloc("memory for the host without end", "(loop (br 0)) (i32.const 0)", Evaluate("DeadlineExceeded")),
+        realloc(
+            "memory for the host outside",
+            "(i32.const -8)",
+            Evaluate("WrongAbi"),
+        ),
+        realloc(
+            "memory for the host without end",
+            "(loop (br 0)) (i32.const 0)",
+            Evaluate("DeadlineExceeded"),
+        ),
         realloc(
             "questions while the host writes",
             "(call $name (i32.const 1024)) (i32.const 4096)",
             Evaluate("Trapped"),
         ),
-        post("a trap when all is said", "unreachable", Evaluate("Trapped")),
-        post("no end when all is said", LOOP, Evaluate("DeadlineExceeded")),
+        post(
+            "a trap when all is said",
+            "unreachable",
+            Evaluate("Trapped"),
+        ),
+        post(
+            "no end when all is said",
+            LOOP,
+            Evaluate("DeadlineExceeded"),
+        ),
         guest("loop", Evaluate("DeadlineExceeded")),
         guest("loop-asking", Evaluate("DeadlineExceeded")),
         guest("allocate", Evaluate("MemoryExceeded")),
@@ -370,33 +431,25 @@ fn not_answering() -> Vec<Module> {
     ]
 }
 
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
 /// A component of 100 MB, nearly all of it a section without a meaning.
 fn huge() -> Vec<u8> {
-    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
-    // Section 0, its size, a name of one letter.
-    let size = 100 << 20;
-    bytes.push(0);
-    bytes.extend(leb128(size));
-    bytes.extend(b"\x01x");
-    bytes.resize(bytes.len() + size as usize - 2, 0);
-    bytes
+    let mut named = b"\x01x".to_vec();
+    named.resize(100 << 20, 0);
+    [COMPONENT, &section(0, &named)].concat()
 }
 
 /// A component in a component in a component …
 fn nested(depth: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for _ in 0..depth {
-        // Section 4: a component, after its size in LEB128.
-        let size = bytes.len() as u32;
-        let mut outer = b"\0asm\x0d\0\x01\0".to_vec();
-        if size > 0 {
-            outer.push(4);
-            outer.extend(leb128(size));
-            outer.extend(bytes);
-        }
-        bytes = outer;
-    }
-    bytes
+    (1..depth).fold(COMPONENT.to_vec(), |inner, _| {
+        [COMPONENT, &section(4, &inner)].concat()
+    })
+}
+
+/// Its number, its size, and what is in it.
+fn section(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[number][..], &leb128(bytes.len() as u32), bytes].concat()
 }
 
 /// In four bytes, however small.
@@ -468,7 +521,10 @@ fn every_hostile_module_ends_in_its_typed_error_beside_a_policy_that_goes_on() {
             for _ in 0..2 {
                 let end = end(&engine, module);
                 if end != module.end {
-                    wrong.push(format!("{}: {end:?} instead of {:?}", module.what, module.end));
+                    wrong.push(format!(
+                        "{}: {end:?} instead of {:?}",
+                        module.what, module.end
+                    ));
                 }
             }
         }

@@ -55,7 +55,12 @@ fn a_core_module() {
     assert!(error.to_string().contains("wasm-tools component new"));
     let text = r#"(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32))))"#;
     let error = refused(&wat::parse_str(text).unwrap());
-    assert!(error.to_string().contains("--adapt wasi_snapshot_preview1="), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("--adapt wasi_snapshot_preview1="),
+        "{error}"
+    );
 }
 
 #[test]
@@ -77,13 +82,25 @@ fn a_component_that_needs_wasi() {
     let error = wasi(&["wasi:cli/environment@0.2.6"]);
     let begin = "it needs WASI (wasi:cli/environment@0.2.6), which no policy is given. Rust: ";
     assert!(error.starts_with(begin), "{error}");
-    for advice in ["wasm32-unknown-unknown", "--stub-wasi", "--adapt wasi_snapshot_preview1="] {
+    for advice in [
+        "wasm32-unknown-unknown",
+        "--stub-wasi",
+        "--adapt wasi_snapshot_preview1=",
+    ] {
         assert!(error.contains(advice), "{error}");
     }
     // Ours beside it changes nothing.
     let ours = "node-readiness:policy/node@0.1.0";
-    let error = wasi(&[ours, "wasi:io/error@0.2.6", "wasi:io/poll@0.2.6", "acme:clock/now"]);
-    assert!(error.starts_with("it needs WASI (wasi:io/error@0.2.6 and 1 more), "), "{error}");
+    let error = wasi(&[
+        ours,
+        "wasi:io/error@0.2.6",
+        "wasi:io/poll@0.2.6",
+        "acme:clock/now",
+    ]);
+    assert!(
+        error.starts_with("it needs WASI (wasi:io/error@0.2.6 and 1 more), "),
+        "{error}"
+    );
 }
 
 #[test]

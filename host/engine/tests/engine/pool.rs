@@ -61,7 +61,11 @@ fn without_address_space_for_a_pool_it_works_all_the_same() {
 
 #[test]
 fn with_large_memories_the_default_policy_is_compiled_at_the_start() {
-    let options = small(|small| (small.memory, small.slots) = (32 << 20, 4));
+    let options = small(|small| {
+        (small.memory, small.slots) = (32 << 20, 4);
+        // To touch all of it takes a busy machine more than the default.
+        small.deadline = Duration::from_secs(20);
+    });
     let engine = Engine::new(&options).unwrap();
     let policy = engine.default_policy().unwrap();
     assert!(!policy.is_precompiled());

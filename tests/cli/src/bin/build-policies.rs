@@ -1,5 +1,9 @@
 //! Builds the policies of `examples/policies` and prints a line for each: its language, a tab, its path.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for xtask")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for xtask"
+)]
 
 use cli_tests::languages::{ALL, Built};
 
