@@ -1,5 +1,5 @@
 //! Servers that are slow, broken or hostile. Stand-ins, since no real one can be told to be.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod bounds;
 mod redirects;
