@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use planner::rule::Status;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
@@ -47,6 +48,17 @@ pub(crate) fn optional_status<'de, D: Deserializer<'de>>(
 ) -> Result<Option<Status>, D::Error> {
     text(from, |text| {
         text.map(|text| Status::parse(text).unwrap_or(Status::Unknown))
+    })
+}
+
+/// A number or a string; a number that is none of 32 bits, or anything else, as its text.
+pub(crate) fn int_or_string<'de, D: Deserializer<'de>>(from: D) -> Result<IntOrString, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    let number = value.as_i64().and_then(|number| i32::try_from(number).ok());
+    Ok(match (number, value) {
+        (Some(number), _) => IntOrString::Int(number),
+        (None, serde_json::Value::String(text)) => IntOrString::String(text),
+        (None, other) => IntOrString::String(other.to_string()),
     })
 }
 

@@ -12,6 +12,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lenient;
 use status::NodeReadinessRuleStatus;
 
 pub use planner::rule::TAINT_PREFIX;
@@ -179,7 +180,8 @@ pub struct NodeReadinessRuleSpec {
 pub struct Budget {
     /// A number of nodes, or a percentage of those that the rule selects, rounded up, such as `10%`.
     /// Taints that the rule found on a node do not count.
-    #[x_kube(validation = Rule::new("type(self) == int ? self >= 0 : self.matches('^(100|[1-9]?[0-9])%$')").message("maxHeld must be a number of nodes, or a percentage such as 10%"))]
+    #[x_kube(validation = Rule::new("type(self) == int ? self >= 0 && self <= 2147483647 : self.matches('^(100|[1-9]?[0-9])%$')").message("maxHeld must be a number of nodes, or a percentage such as 10%"))]
+    #[serde(deserialize_with = "lenient::int_or_string")]
     pub max_held: IntOrString,
 
     /// Nodes that are younger when they are held do not count: a cluster that grows is no accident.

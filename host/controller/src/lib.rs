@@ -20,6 +20,7 @@ mod limit;
 mod metrics;
 mod node;
 mod options;
+mod orphans;
 mod queue;
 mod reporters;
 mod rule;

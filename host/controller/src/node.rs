@@ -12,7 +12,7 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use planner::Timestamp;
 use planner::plan::Action;
 use planner::rule::TaintId;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::client::{RequestError, patch_metadata, within};
 use crate::decide::{Decided, Seat, decide};
@@ -96,8 +96,19 @@ async fn reconcile(shared: &Shared, name: &str) -> bool {
         return true; // its event will bring it back
     }
     warnings::about_annotations(shared, &node.facts, Timestamp::now());
+    let settled = match shared.orphans.settle(shared, &node.facts).await {
+        Ok(settled) => settled,
+        Err(RequestError::NotLeading(_)) => return true,
+        Err(error) => {
+            warn!(
+                node = name, %error,
+                "it is not known whether the rules in the node's records exist: their taints stay, and it is asked again"
+            );
+            false
+        }
+    };
     match carry_out(shared, node, None).await {
-        Attempt::Done => true,
+        Attempt::Done => settled,
         Attempt::Failed(node, why) => {
             failed(shared, &node, |_| Some(why.clone()));
             false
@@ -126,7 +137,8 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
     let mut refused: Option<(json_patch::Patch, String)> = None;
     for attempt in 0..ATTEMPTS {
         let rules = shared.rules();
-        let decided = decide(&node.facts, shared.deciding(&rules), only, now);
+        let kept = (shared.orphans).kept(&node.facts, &rules, &shared.limits.prefixes);
+        let decided = decide(&node.facts, shared.deciding(&rules, &kept), only, now);
         let Some(patch) = api::patch::node_patch(&node, &decided.plan.changes) else {
             done(shared, &node, &rules, decided, only, now);
             return Attempt::Done;
@@ -172,7 +184,9 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
 /// is against must not hold up the others. False: try again later.
 async fn one_by_one(shared: &Shared, mut node: Arc<Node>, why: String) -> bool {
     let rules = shared.rules();
-    let decided = decide(&node.facts, shared.deciding(&rules), None, Timestamp::now());
+    let kept = (shared.orphans).kept(&node.facts, &rules, &shared.limits.prefixes);
+    let deciding = shared.deciding(&rules, &kept);
+    let decided = decide(&node.facts, deciding, None, Timestamp::now());
     let taints = decided.changed_taints();
     drop(decided);
     let mut refusals = BTreeMap::new();
@@ -225,7 +239,8 @@ fn done(
 fn failed(shared: &Shared, node: &Node, error: impl Fn(&TaintId) -> Option<String>) {
     let now = Timestamp::now();
     let rules = shared.rules();
-    let decided = decide(&node.facts, shared.deciding(&rules), None, now);
+    let kept = (shared.orphans).kept(&node.facts, &rules, &shared.limits.prefixes);
+    let decided = decide(&node.facts, shared.deciding(&rules, &kept), None, now);
     for (active, outcome) in decided.rules.iter().zip(&decided.plan.outcomes) {
         if outcome.action != Action::None
             && let Some(error) = error(&active.rule.taint)

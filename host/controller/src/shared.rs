@@ -1,6 +1,6 @@
 //! What the parts of the control loop share.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::node::Written;
 use crate::options::Limits;
+use crate::orphans::Orphans;
 use crate::queue::Queue;
 use crate::reporters::Reporters;
 use crate::rules::{FREEZE, Frozen, RuleSet};
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     /// Names of rules whose finalizer or status wants work.
     pub(crate) rules_due: Queue<String>,
     pub(crate) written: Written,
+    pub(crate) orphans: Orphans,
     seats: Seats,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reporters: Arc<Reporters>,
@@ -79,6 +81,7 @@ impl Shared {
             nodes_due: Queue::new(metrics.node_queue.clone()),
             rules_due: Queue::new(metrics.rule_queue.clone()),
             written: Written::default(),
+            orphans: Orphans::default(),
             seats: Seats::new(facts),
             metrics,
             reporters: Arc::default(),
@@ -93,11 +96,15 @@ impl Shared {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What is decided with.
-    pub(crate) fn deciding<'a>(&'a self, rules: &'a RuleSet) -> Rules<'a> {
+    /// What is decided with. `kept`: UIDs of rules that are not among these, and whose taints stay.
+    pub(crate) fn deciding<'a>(
+        &'a self,
+        rules: &'a RuleSet,
+        kept: &'a BTreeSet<String>,
+    ) -> Rules<'a> {
         Rules {
             active: &rules.active,
-            stalled: &rules.stalled,
+            stalled: kept,
             prefixes: &self.limits.prefixes,
             seats: &self.seats,
         }

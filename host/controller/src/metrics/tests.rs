@@ -63,7 +63,12 @@ impl Idle {
     /// What the rules want of a node is done, or fails.
     fn work(&self, node: &Arc<Node>, error: Option<&str>) {
         let (rules, now) = (self.shared.rules(), Timestamp::now());
-        let decided = decide(node, self.shared.deciding(&rules), None, now);
+        let decided = decide(
+            node,
+            self.shared.deciding(&rules, &rules.stalled),
+            None,
+            now,
+        );
         if error.is_none() {
             self.carried_out(node, &decided);
         }
@@ -248,7 +253,7 @@ async fn eventful() -> Idle {
     let held = node("held", 5, Status::False, 60, &[]);
     let only = Rules {
         active: &rules.active[..1],
-        ..idle.shared.deciding(&rules)
+        ..idle.shared.deciding(&rules, &rules.stalled)
     };
     assert_eq!(only.active[0].rule.name, "all");
     let mut decided = decide(&held, only, None, Timestamp::now());
