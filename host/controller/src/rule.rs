@@ -286,7 +286,7 @@ const SWITCHES: [&str; 4] = [
 fn warn_about(shared: &Shared, object: &NodeReadinessRule, status: &NodeReadinessRuleStatus) {
     let wanted = |condition: &&Condition| match condition.r#type.as_str() {
         "Ready" => SWITCHES.contains(&condition.reason.as_str()),
-        "Conflict" | "Stalled" => condition.status == Status::True,
+        "Conflict" | "Stalled" | reporters::CONDITION => condition.status == Status::True,
         _ => false,
     };
     let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());

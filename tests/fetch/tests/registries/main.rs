@@ -1,5 +1,5 @@
 //! Fetching from, and pushing to, the real registry.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod artifacts;
 mod damage;
