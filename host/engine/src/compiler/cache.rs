@@ -266,8 +266,12 @@ fn key(folder: &Path) -> io::Result<[u8; 32]> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         done => return done.map(|()| key),
     }
-    File::open("/dev/urandom")?.read_exact(&mut key)?;
-    let part = folder.join(format!("{KEY}.{}.part", process::id()));
+    let mut random = File::open("/dev/urandom")?;
+    random.read_exact(&mut key)?;
+    // Threads of one process may both be here, and a process that was killed may have left its file.
+    let mut name = [0; 8];
+    random.read_exact(&mut name)?;
+    let part = folder.join(format!("{KEY}.{}.part", Hex(&name)));
     new(&part)?.write_all(&key)?;
     // Of two processes one is first, and both take its key.
     let linked = fs::hard_link(&part, &path);
