@@ -17,11 +17,12 @@ The artifact has the format that the Wasm working group has agreed on: a configu
 application/vnd.wasm.config.v0+json and one layer of application/wasm. The same policy, pushed again, is
 the same artifact with the same digest. What is no policy is not pushed.
 
-Sign what is printed, by its digest: a tag can be moved.
+Sign what is printed, by its digest: a tag can be moved. docs/policy-modules.md in the repository of this
+program has the commands for it.
 
 Examples:
-  host push steady.wasm registry.example.com/policies/steady:1.0
-  cosign sign --key cosign.key $(host push steady.wasm registry.example.com/policies/steady:1.0)
+  host push steady.wasm registry.example.com/policies/steady:1.0 --ca registry-ca.pem
+  host push steady.wasm localhost:5000/steady:1.0 --plain-http
 
 Exit status:
   0  pushed

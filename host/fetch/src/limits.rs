@@ -6,7 +6,7 @@ use std::time::Duration;
 /// them, whatever it announces.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// The most bytes of a module. Default: 64 MiB; a policy in Rust has some 20 kB, one in Python 30 MB.
+    /// The most bytes of a module. Default: 64 MiB; a policy in Rust has some 20 kB, one in Python 18 MB.
     pub module: u64,
     /// The longest that everything about one module may take, other attempts included. Default: 2
     /// minutes.
