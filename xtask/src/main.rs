@@ -29,7 +29,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Tell the security agent guide live on a real API server. Builds what is missing first: 10 to
+    /// Tell the security agent guide live, with the real scheduler. Builds what is missing first: 10 to
     /// 25 minutes on a fresh machine, under a minute from then on.
     Demo {
         /// Leave it running, and print how to use kubectl on it.
