@@ -20,11 +20,6 @@ mod threshold;
 mod trust;
 mod writer;
 
-/// musl's own allocator gives pages back, and takes them again at the next check.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
-
 fn main() -> std::process::ExitCode {
     arguments::run(std::env::args_os())
 }
