@@ -131,6 +131,14 @@ async fn compat_049_a_heartbeat_is_renewed_and_the_transition_stays() {
     }
     reporter.terminate().await.unwrap();
 
+    // The API's times have no more than seconds: in the same one a write could not be told from the last.
+    seen = cluster.condition(NODE, FALCO).await.unwrap().unwrap();
+    let last = seen.last_heartbeat_time.clone().unwrap().0.as_second();
+    wait::until_true("the next second", || async {
+        Ok(jiff::Timestamp::now().as_second() > last)
+    })
+    .await
+    .unwrap();
     // After a start it is written whatever stands there: that is what tells it from yesterday's.
     let settings = settings.set("HEARTBEAT_PERIOD", "1h");
     let _reporter = Reporter::start(&cluster, &settings).unwrap();
