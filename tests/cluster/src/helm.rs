@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -279,17 +280,11 @@ pub async fn stop_when_scaled_down(
 ///
 /// # Errors
 /// What kubeconform or known-fields says.
-pub fn conforms(cluster: &Cluster, manifests: &Path) -> anyhow::Result<String> {
+pub async fn conforms(cluster: &Cluster, manifests: &Path) -> anyhow::Result<String> {
     let schemas = cluster.plane.folder().join("schemas");
     if !schemas.exists() {
         std::fs::create_dir(&schemas)?;
-        let index: Value =
-            serde_json::from_str(&cluster.plane.kubectl_ok(&["get", "--raw=/openapi/v3"])?)?;
-        let paths = index["paths"].as_object().context("no paths")?;
-        for url in paths
-            .values()
-            .filter_map(|path| path["serverRelativeURL"].as_str())
-        {
+        for url in schema_documents(cluster).await? {
             let raw = format!("--raw={url}");
             let document = cluster.plane.kubectl_ok(&["get", &raw])?;
             write_schemas(&schemas, &document)?;
@@ -311,6 +306,34 @@ pub fn conforms(cluster: &Cluster, manifests: &Path) -> anyhow::Result<String> {
         }
     }
     Ok(said)
+}
+
+/// Where the API server serves its schemas. Those of a definition come some time after it is established.
+async fn schema_documents(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let definitions = Api::<CustomResourceDefinition>::all(cluster.client.clone());
+    wait::until("the schemas of every definition", || async {
+        let index: Value =
+            serde_json::from_str(&cluster.plane.kubectl_ok(&["get", "--raw=/openapi/v3"])?)?;
+        let paths = index["paths"].as_object().context("no paths")?;
+        for definition in definitions.list(&Default::default()).await? {
+            for version in definition
+                .spec
+                .versions
+                .iter()
+                .filter(|version| version.served)
+            {
+                let path = format!("apis/{}/{}", definition.spec.group, version.name);
+                if !paths.contains_key(&path) {
+                    return Ok(Err(format!("nothing at {path}")));
+                }
+            }
+        }
+        let urls = paths
+            .values()
+            .filter_map(|path| path["serverRelativeURL"].as_str());
+        Ok(Ok(urls.map(str::to_owned).collect()))
+    })
+    .await
 }
 
 fn write_schemas(folder: &Path, document: &str) -> anyhow::Result<()> {

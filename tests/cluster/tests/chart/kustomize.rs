@@ -26,7 +26,7 @@ async fn compat_046_kustomize_is_accepted_and_says_what_the_chart_says() {
         let built = cluster.plane.kubectl_ok(&["kustomize", &path]).unwrap();
         let manifests = cluster.plane.folder().join("kustomized.yaml");
         std::fs::write(&manifests, built).unwrap();
-        let said = conforms(&cluster, &manifests).unwrap();
+        let said = conforms(&cluster, &manifests).await.unwrap();
         assert!(said.contains("Invalid: 0, Errors: 0"), "{overlay}: {said}");
         let apply = [
             "apply",

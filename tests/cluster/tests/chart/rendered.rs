@@ -31,7 +31,9 @@ async fn compat_046_every_kind_of_values_renders_what_the_api_server_knows() {
         let rendered = helm.ask(&arguments).unwrap();
         let manifests = cluster.plane.folder().join("rendered.yaml");
         std::fs::write(&manifests, &rendered).unwrap();
-        let said = conforms(&cluster, &manifests).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let said = conforms(&cluster, &manifests)
+            .await
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
         assert!(said.contains("Invalid: 0, Errors: 0"), "{path}: {said}");
         if path.ends_with("cert-manager.yaml") {
             for kind in ["Issuer", "Certificate", "ServiceMonitor"] {
@@ -45,7 +47,10 @@ async fn compat_046_every_kind_of_values_renders_what_the_api_server_knows() {
         let wrong = rendered.replacen("priorityClassName:", "priorityClasName:", 1);
         assert_ne!(wrong, rendered);
         std::fs::write(&manifests, &wrong).unwrap();
-        let error = conforms(&cluster, &manifests).unwrap_err().to_string();
+        let error = conforms(&cluster, &manifests)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("priorityClasName"), "{path}: {error}");
         count += 1;
     }

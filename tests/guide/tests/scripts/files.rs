@@ -63,7 +63,9 @@ async fn the_api_server_takes_every_manifest_strictly() {
             output.status.success() && output.stderr.is_empty(),
             "{file}: {output:?}"
         );
-        let said = conforms(&cluster, &path).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let said = conforms(&cluster, &path)
+            .await
+            .unwrap_or_else(|error| panic!("{file}: {error}"));
         assert!(
             said.contains("Invalid: 0, Errors: 0, Skipped: 0"),
             "{file}: {said}"
@@ -71,7 +73,7 @@ async fn the_api_server_takes_every_manifest_strictly() {
         count += 1;
     }
     assert_eq!(count, 8);
-    let said = conforms(&cluster, &example(MONITOR)).unwrap();
+    let said = conforms(&cluster, &example(MONITOR)).await.unwrap();
     assert!(
         said.contains(": PodMonitor security-agent-reporter\n"),
         "{said}"
