@@ -5,3 +5,4 @@ mod deleting;
 mod refused;
 mod replaces;
 mod status;
+mod watches;
