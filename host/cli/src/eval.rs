@@ -185,6 +185,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         let deciding = Rules {
             active: &rules,
             stalled: &others,
+            gone: &Default::default(),
             prefixes: &prefixes,
             seats: &seats,
         };
@@ -288,6 +289,7 @@ pub fn activate(
             rule,
             selector: Arc::new(selector),
             policy: policy.clone(),
+            stalled: false,
             seen_present: Arc::new(Seen::of(object)),
             memo: Arc::default(),
         });

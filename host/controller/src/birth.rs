@@ -49,6 +49,7 @@ pub fn new_nodes(active: &ActiveRule, prefixes: &TaintPrefixes, now: Timestamp) 
     let rules = Rules {
         active: &[rule],
         stalled: &Default::default(),
+        gone: &Default::default(),
         prefixes,
         seats: &seats,
     };

@@ -303,6 +303,7 @@ impl Cleanup {
             .map(|(rule, selector)| Candidate {
                 rule,
                 selected: selector.matches(&node.facts.labels),
+                stalled: false,
                 verdict: None,
                 seen_present: false,
                 replaces: None,
@@ -314,6 +315,7 @@ impl Cleanup {
             now: Timestamp::now(),
             rules: &candidates,
             stalled: &Default::default(),
+            gone: &Default::default(),
             prefixes: &self.options.prefixes,
             only: None,
         })

@@ -20,7 +20,7 @@ use planner::{bootstrap, ownership};
 
 pub use seats::{Seat, Seats};
 
-/// A rule that can be used, with its parsed selector and its policy.
+/// A rule, with its parsed selector and its policy.
 #[derive(Debug, Clone)]
 pub struct ActiveRule {
     /// The rule.
@@ -29,6 +29,8 @@ pub struct ActiveRule {
     pub selector: Arc<api::Selector>,
     /// The policy that decides for it.
     pub policy: Policy,
+    /// Can it not be used as it is written? Then nothing is asked, and what it did stays.
+    pub stalled: bool,
     /// Nodes that the rule's status shows as held: counts as ownership where the node
     /// has no record of its own.
     pub seen_present: Arc<Seen>,
@@ -72,10 +74,12 @@ impl Seen {
 /// What is decided with, at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
-    /// The rules that can be used.
+    /// The rules.
     pub active: &'a [ActiveRule],
-    /// UIDs of rules that exist but cannot be used: what they own stays.
+    /// UIDs of further rules that exist, or may: what they own stays.
     pub stalled: &'a BTreeSet<String>,
+    /// UIDs of rules that are known to be gone: what they recorded as completed goes.
+    pub gone: &'a BTreeSet<String>,
     /// What the keys of taints may begin with.
     pub prefixes: &'a TaintPrefixes,
     /// Who holds how many nodes.
@@ -144,8 +148,8 @@ pub fn decide<'a>(
         if !(selects || rule.terminating || may_own) {
             continue;
         }
-        // A rule that is being deleted decides nothing any more.
-        let asked = selects && !rule.terminating;
+        // A rule that is being deleted decides nothing any more, and one that is Stalled nothing yet.
+        let asked = selects && !rule.terminating && !active.stalled;
         let asking = Instant::now();
         verdicts.push(asked.then(|| ask(node, active, replaced(rule, rules.active), now)));
         policies.push(if asked {
@@ -176,6 +180,7 @@ pub fn decide<'a>(
         .map(|(((active, verdict), selected), seat)| Candidate {
             rule: &active.rule,
             selected,
+            stalled: active.stalled,
             verdict: verdict.as_ref(),
             seen_present: active.seen_present.contains(node),
             replaces: replaced(&active.rule, rules.active),
@@ -187,6 +192,7 @@ pub fn decide<'a>(
         now,
         rules: &candidates,
         stalled: rules.stalled,
+        gone: rules.gone,
         prefixes: rules.prefixes,
         only,
     });

@@ -19,14 +19,25 @@ pub(crate) struct Ledger {
 /// A rule.
 #[derive(Debug, Default)]
 pub(crate) struct RuleEntry {
-    /// The nodes that it selects and that were evaluated, by name.
+    /// The nodes that it selects and that were evaluated, by name. Of a Stalled rule also others that it owns.
     pub(crate) nodes: BTreeMap<String, NodeEntry>,
     /// While the rule is being deleted: the nodes that are free of it.
     pub(crate) cleaned: HashSet<String>,
+    /// … and those that could not be released.
+    pub(crate) stuck: BTreeMap<String, Stuck>,
     /// The nodes that it would hold if its budget had room.
     pub(crate) over_budget: BTreeSet<String>,
     /// When nodes that it had released were held again.
     regressions: VecDeque<Instant>,
+}
+
+/// A node that could not be released from a rule that is being deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stuck {
+    /// What the API server said.
+    pub(crate) why: String,
+    /// Since when it says so.
+    pub(crate) since: Timestamp,
 }
 
 /// A rule on a node.
@@ -74,6 +85,8 @@ pub(crate) enum Standing {
     Conflicting,
     /// It is suspended, or every rule is frozen.
     Suspended,
+    /// It cannot be used as it is written.
+    Stalled,
     /// It would hold the node, but its budget is used up.
     OverBudget,
     /// An annotation lets the node go.
@@ -109,8 +122,8 @@ impl Ledger {
     /// Forgets a node that is gone. Returns the UIDs of the rules that knew it.
     pub(crate) fn forget_node(&mut self, name: &str) -> Vec<String> {
         let knew = |(uid, entry): (&String, &mut RuleEntry)| {
-            let cleaned = entry.cleaned.remove(name);
-            (entry.forget(name) || cleaned).then(|| uid.clone())
+            let waited = entry.cleaned.remove(name) | entry.stuck.remove(name).is_some();
+            (entry.forget(name) | waited).then(|| uid.clone())
         };
         self.rules.iter_mut().filter_map(knew).collect()
     }
@@ -143,9 +156,19 @@ impl Ledger {
     pub(crate) fn node_names(&self) -> HashSet<String> {
         self.rules
             .values()
-            .flat_map(|entry| entry.nodes.keys().chain(&entry.cleaned))
+            .flat_map(|entry| {
+                let nodes = entry.nodes.keys().chain(&entry.cleaned);
+                nodes.chain(entry.stuck.keys())
+            })
             .cloned()
             .collect()
+    }
+
+    /// How many nodes the deletion of a rule waits for, this one among them; none if none does.
+    pub(crate) fn stuck_with(&self, node: &str) -> Option<usize> {
+        let entries = self.rules.values().map(|entry| &entry.stuck);
+        let waits = entries.filter(|stuck| stuck.contains_key(node));
+        waits.map(BTreeMap::len).max()
     }
 }
 
@@ -162,14 +185,13 @@ impl RuleEntry {
     ) -> bool {
         let (standing, policy_failure) = match &outcome.state {
             State::NotSelected => return self.forget(&node.name),
-            State::Terminating => {
-                return failure.is_none() && self.cleaned.insert(node.name.clone());
-            }
+            State::Terminating => return self.note_release(&node.name, failure, now),
             State::Decides if outcome.completes && failure.is_none() => (Standing::Completed, None),
             State::Decides => (Standing::Enforced, None),
             State::Completed => (Standing::Completed, None),
             State::Conflict { .. } => (Standing::Conflicting, None),
             State::Suspended => (Standing::Suspended, None),
+            State::Stalled => (Standing::Stalled, None),
             State::OverBudget => (Standing::OverBudget, None),
             State::BrokenGlass { .. } => (Standing::Excused, None),
             State::DryRun { would, risky } => (
@@ -226,6 +248,19 @@ impl RuleEntry {
                 true
             }
         }
+    }
+
+    /// Takes note of whether a node is free of a rule that is being deleted.
+    fn note_release(&mut self, node: &str, failure: Option<String>, since: Timestamp) -> bool {
+        let Some(why) = failure else {
+            let was_stuck = self.stuck.remove(node).is_some();
+            return self.cleaned.insert(node.to_owned()) || was_stuck;
+        };
+        if self.stuck.get(node).is_some_and(|stuck| stuck.why == why) {
+            return false;
+        }
+        self.stuck.insert(node.to_owned(), Stuck { why, since });
+        true
     }
 
     /// The rule does not select the node (any more).

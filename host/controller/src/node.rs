@@ -2,27 +2,30 @@
 
 mod warnings;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use api::node::Node;
 use kube::api::Api;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
-use planner::Timestamp;
 use planner::plan::Action;
 use planner::rule::TaintId;
+use planner::{Timestamp, bootstrap};
 use tracing::{info, warn};
 
 use crate::client::{RequestError, patch_metadata, within};
 use crate::decide::{Decided, Seat, decide};
 use crate::events::Kind;
 use crate::metrics::Write;
+use crate::queue::{LAST_RETRY, SOON};
 use crate::rules::RuleSet;
 use crate::shared::Shared;
 
 /// How often a plan is made again at once when somebody else was faster; then it waits in the queue.
 const ATTEMPTS: usize = 4;
+/// A node that holds up the deletion of a rule is tried again so often, as a part of all those that do.
+const EACH_STUCK: Duration = Duration::from_millis(20);
 
 /// Our last write to each node, until it comes back by the watch. A plan made before that would
 /// answer a node that is no longer there.
@@ -79,11 +82,23 @@ pub(crate) async fn work(shared: Arc<Shared>) {
         if reconcile(&shared, &name).await {
             shared.nodes_due.succeed(&name);
         } else {
-            shared.nodes_due.retry(name.clone());
+            shared
+                .nodes_due
+                .retry(name.clone(), longest_wait(&shared, &name));
         }
         shared.nodes_due.done(&name);
         shared.events.keep_pace().await;
     }
+}
+
+/// The longest that a node waits which could not be brought to what its rules want. Where many could not,
+/// they must not keep the worker from the others.
+fn longest_wait(shared: &Shared, name: &str) -> Duration {
+    let stuck = shared.ledger().stuck_with(name);
+    stuck.map_or(LAST_RETRY, |stuck| {
+        let all = EACH_STUCK.saturating_mul(u32::try_from(stuck).unwrap_or(u32::MAX));
+        all.clamp(SOON, LAST_RETRY)
+    })
 }
 
 /// Brings a node to what its rules want. False: try again later.
@@ -137,8 +152,8 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
     let mut refused: Option<(json_patch::Patch, String)> = None;
     for attempt in 0..ATTEMPTS {
         let rules = shared.rules();
-        let kept = (shared.orphans).kept(&node.facts, &rules, &shared.limits.prefixes);
-        let decided = decide(&node.facts, shared.deciding(&rules, &kept), only, now);
+        let absent = (shared.orphans).absent(&node.facts, &rules, &shared.limits.prefixes);
+        let decided = decide(&node.facts, shared.deciding(&rules, &absent), only, now);
         let Some(patch) = api::patch::node_patch(&node, &decided.plan.changes) else {
             done(shared, &node, &rules, decided, only, now);
             return Attempt::Done;
@@ -158,7 +173,7 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
                     answer.metadata.uid,
                     answer.metadata.resource_version,
                 );
-                announce(shared, &node, &decided, now);
+                announce(shared, &node, &decided, &absent.gone, now);
                 done(shared, &node, &rules, decided, only, now);
                 return Attempt::Done;
             }
@@ -184,8 +199,8 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
 /// is against must not hold up the others. False: try again later.
 async fn one_by_one(shared: &Shared, mut node: Arc<Node>, why: String) -> bool {
     let rules = shared.rules();
-    let kept = (shared.orphans).kept(&node.facts, &rules, &shared.limits.prefixes);
-    let deciding = shared.deciding(&rules, &kept);
+    let absent = (shared.orphans).absent(&node.facts, &rules, &shared.limits.prefixes);
+    let deciding = shared.deciding(&rules, &absent);
     let decided = decide(&node.facts, deciding, None, Timestamp::now());
     let taints = decided.changed_taints();
     drop(decided);
@@ -239,8 +254,8 @@ fn done(
 fn failed(shared: &Shared, node: &Node, error: impl Fn(&TaintId) -> Option<String>) {
     let now = Timestamp::now();
     let rules = shared.rules();
-    let kept = (shared.orphans).kept(&node.facts, &rules, &shared.limits.prefixes);
-    let decided = decide(&node.facts, shared.deciding(&rules, &kept), None, now);
+    let absent = (shared.orphans).absent(&node.facts, &rules, &shared.limits.prefixes);
+    let decided = decide(&node.facts, shared.deciding(&rules, &absent), None, now);
     for (active, outcome) in decided.rules.iter().zip(&decided.plan.outcomes) {
         if outcome.action != Action::None
             && let Some(error) = error(&active.rule.taint)
@@ -252,7 +267,13 @@ fn failed(shared: &Shared, node: &Node, error: impl Fn(&TaintId) -> Option<Strin
 }
 
 /// Tells, in the log and as events, what a patch did to the node's taints.
-fn announce(shared: &Shared, node: &Node, decided: &Decided<'_>, now: Timestamp) {
+fn announce(
+    shared: &Shared,
+    node: &Node,
+    decided: &Decided<'_>,
+    gone: &BTreeSet<String>,
+    now: Timestamp,
+) {
     let facts = &node.facts;
     let due = shared.nodes_due.waited(&facts.name);
     let prefixes = &shared.limits.prefixes;
@@ -285,6 +306,15 @@ fn announce(shared: &Shared, node: &Node, decided: &Decided<'_>, now: Timestamp)
         );
         let owner = (rule, active.rule.uid.as_str());
         shared.events.tell(facts, kind, taint, owner, now);
+    }
+    let keys = decided.plan.changes.annotations.keys();
+    for uid in keys.filter_map(|key| gone.get(key.strip_prefix(bootstrap::PREFIX)?)) {
+        info!(
+            node = facts.name,
+            rule_uid = uid,
+            reason = "RuleGone",
+            "completion removed"
+        );
     }
     for record in &decided.plan.orphans {
         let taint = record.id();

@@ -2,24 +2,29 @@
 //!
 //! A taint whose record names a rule that nobody has is released. But a rule that exists can be missing from
 //! the cache: a watch stands still, a list comes from an old cache of the API server, an object cannot be
-//! decoded. So the API server is asked for the UIDs of all rules, now, before a taint goes for that reason.
+//! decoded. So the API server is asked for the UIDs of all rules, now, before a taint goes for that reason, or
+//! the completion of a bootstrap.
 
 use std::collections::{BTreeSet, HashSet};
+use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use api::NodeReadinessRule;
 use kube::api::{Api, ListParams};
 use planner::facts::Node;
-use planner::ownership;
 use planner::rule::TaintPrefixes;
+use planner::{bootstrap, ownership};
 use tokio::time::{Duration, Instant};
 
 use crate::client::{RequestError, within};
 use crate::rules::RuleSet;
 use crate::shared::Shared;
 
-/// Nodes that wait for the same rule ask once in this time.
+/// The API server is asked once in this time: anybody who may write a node's annotations makes us ask.
 const FRESH: Duration = Duration::from_secs(1);
+/// So many UIDs that are gone are remembered, and as many before them. One that is forgotten is asked about
+/// again.
+const REMEMBERED: usize = 4096;
 
 /// What the API server said.
 #[derive(Debug, Default)]
@@ -27,10 +32,32 @@ pub(crate) struct Orphans(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// UIDs of rules that do not exist any more. A UID is never used again.
-    gone: HashSet<String>,
-    /// UIDs of rules that existed, and when.
-    exist: Option<(Instant, HashSet<String>)>,
+    /// UIDs of rules that do not exist any more, the latest and those before. A UID is never used again.
+    gone: [HashSet<String>; 2],
+    asked: Option<Instant>,
+}
+
+impl Known {
+    fn is_gone(&self, uid: &str) -> bool {
+        self.gone.iter().any(|gone| gone.contains(uid))
+    }
+
+    fn remember(&mut self, gone: impl Iterator<Item = String>) {
+        let [latest, before] = &mut self.gone;
+        if latest.len() >= REMEMBERED {
+            *before = mem::take(latest);
+        }
+        latest.extend(gone);
+    }
+}
+
+/// UIDs that a node names, of rules that are not in the cache.
+#[derive(Debug, Default)]
+pub(crate) struct Absent {
+    /// They may exist: what they did stays.
+    pub(crate) kept: BTreeSet<String>,
+    /// They do not exist any more.
+    pub(crate) gone: BTreeSet<String>,
 }
 
 impl Orphans {
@@ -38,61 +65,55 @@ impl Orphans {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// UIDs in the node's records that are of no rule that can be used, and not known to be gone: their
-    /// taints stay.
-    pub(crate) fn kept(
-        &self,
-        node: &Node,
-        rules: &RuleSet,
-        prefixes: &TaintPrefixes,
-    ) -> BTreeSet<String> {
+    /// The rules that the node's records and completions name, and that are not in the cache.
+    pub(crate) fn absent(&self, node: &Node, rules: &RuleSet, prefixes: &TaintPrefixes) -> Absent {
         let records = ownership::read(node, prefixes).into_iter();
-        let mut uids: BTreeSet<String> = records.map(|record| record.rule_uid).collect();
+        let mut named: BTreeSet<String> = records.map(|record| record.rule_uid).collect();
+        named.extend(bootstrap::uids(node).map(str::to_owned));
+        if named.is_empty() {
+            return Absent::default();
+        }
         for active in &rules.active {
-            uids.remove(&active.rule.uid);
+            named.remove(&active.rule.uid);
+            // A rule may have the UID of another for its name, and a completion under that.
+            named.remove(&active.rule.name);
         }
-        if !uids.is_empty() {
-            let known = self.known();
-            uids.retain(|uid| !known.gone.contains(uid));
-        }
-        uids
+        let known = self.known();
+        let (gone, kept) = named.into_iter().partition(|uid| known.is_gone(uid));
+        Absent { kept, gone }
     }
 
-    /// Is it known of every rule in the node's records whether it exists? Asks, where it is not. False: some exist
-    /// that are not in the cache; the node is to be looked at again.
+    /// Is it known of every rule that the node names whether it exists? Asks, where it is not. False: some exist
+    /// that are not in the cache, or it was asked just now; the node is to be looked at again.
     ///
     /// # Errors
     /// The API server did not say.
     pub(crate) async fn settle(&self, shared: &Shared, node: &Node) -> Result<bool, RequestError> {
         let rules = shared.rules();
-        let mut unknown = self.kept(node, &rules, &shared.limits.prefixes);
-        unknown.retain(|uid| !rules.stalled.contains(uid));
+        let unknown = self.absent(node, &rules, &shared.limits.prefixes).kept;
         if unknown.is_empty() {
             return Ok(true);
         }
-        let is_fresh = |known: &Known| {
-            let exist = known.exist.as_ref();
-            exist.is_some_and(|(asked, exist)| {
-                asked.elapsed() < FRESH && unknown.iter().all(|uid| exist.contains(uid))
-            })
-        };
-        if is_fresh(&self.known()) {
-            return Ok(false);
+        {
+            let mut known = self.known();
+            // An answer says nothing about a rule that was created after it.
+            if known.asked.is_some_and(|asked| asked.elapsed() < FRESH) {
+                return Ok(false);
+            }
+            known.asked = Some(Instant::now());
         }
         let api = Api::<NodeReadinessRule>::all(shared.client.clone());
         // Without a resource version the answer is as new as the question.
         let parameters = ListParams::default();
         let listed = within(shared.limits.timeout, api.list_metadata(&parameters)).await?;
-        let exist: HashSet<String> = (listed.items.into_iter())
-            .filter_map(|rule| rule.metadata.uid)
+        let exist = listed.items.into_iter().map(|rule| rule.metadata);
+        let exist: HashSet<String> = exist
+            .flat_map(|rule| [rule.uid, rule.name])
+            .flatten()
             .collect();
-        let gone: Vec<_> = (unknown.iter().filter(|uid| !exist.contains(*uid)))
-            .cloned()
-            .collect();
-        let all = gone.len() == unknown.len();
-        let mut known = self.known();
-        known.gone.extend(gone);
-        known.exist = Some((Instant::now(), exist));
+        let all = !unknown.iter().any(|uid| exist.contains(uid));
+        let gone = unknown.into_iter().filter(|uid| !exist.contains(uid));
+        self.known().remember(gone);
         Ok(all)
     }
 }

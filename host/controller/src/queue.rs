@@ -48,8 +48,10 @@ struct Running {
 
 /// The first retry waits this long; each further one twice as long, …
 const FIRST_RETRY: Duration = Duration::from_millis(50);
-/// … up to this.
-const LAST_RETRY: Duration = Duration::from_secs(60);
+/// … up to this, where nobody waits for it.
+pub(crate) const LAST_RETRY: Duration = Duration::from_secs(60);
+/// … and up to this where somebody does, as for the end of a rule that was deleted.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     pub(crate) fn new(metrics: QueueMetrics) -> Self {
@@ -86,8 +88,9 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         self.changed.notify_one();
     }
 
-    /// Wants work on a key that failed: later with each failure since the last [`Queue::succeed`].
-    pub(crate) fn retry(&self, key: K) {
+    /// Wants work on a key that failed: later with each failure since the last [`Queue::succeed`], and
+    /// after `longest` at the latest.
+    pub(crate) fn retry(&self, key: K, longest: Duration) {
         let mut keys = self.lock();
         if keys.paused {
             return;
@@ -95,7 +98,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         let failures = keys.failures.entry(key.clone()).or_default();
         let delay = FIRST_RETRY
             .saturating_mul(1 << (*failures).min(16))
-            .min(LAST_RETRY);
+            .min(longest);
         *failures += 1;
         self.metrics.retries.inc();
         keys.add_at(key, Instant::now() + delay);
@@ -334,7 +337,7 @@ mod tests {
         let mut waited = Vec::new();
         for _ in 0..3 {
             let start = Instant::now();
-            queue.retry("a");
+            queue.retry("a", LAST_RETRY);
             queue.take().await;
             queue.done(&"a");
             waited.push(start.elapsed());
@@ -343,7 +346,7 @@ mod tests {
         assert_eq!(waited[2], waited[1] * 2);
         queue.succeed(&"a");
         let start = Instant::now();
-        queue.retry("a");
+        queue.retry("a", LAST_RETRY);
         queue.take().await;
         assert_eq!(start.elapsed(), waited[0]);
     }
@@ -359,7 +362,7 @@ mod tests {
         queue.pause();
         queue.add("new");
         queue.add_after("later", Duration::from_secs(1));
-        queue.retry("running");
+        queue.retry("running", LAST_RETRY);
         queue.done(&"running");
         queue.idle().await;
         queue.resume();

@@ -149,7 +149,8 @@ pub(crate) async fn watch(shared: &Shared) {
 
 async fn look(shared: &Shared) {
     let rules = shared.rules();
-    let may_be_blocked = rules.active.iter().any(|active| keeps_away(&active.rule));
+    let usable = || rules.active.iter().filter(|active| !active.stalled);
+    let may_be_blocked = usable().any(|active| keeps_away(&active.rule));
     let sets = if may_be_blocked {
         let client = &shared.client;
         match shared.reporters.list(client, shared.limits.timeout).await {
@@ -160,7 +161,7 @@ async fn look(shared: &Shared) {
         Vec::new()
     };
     let mut found = BTreeMap::new();
-    for active in &rules.active {
+    for active in usable() {
         let blocked = sets
             .iter()
             .filter_map(|set| set.blocked_by(&active.rule, &active.selector));
@@ -172,7 +173,7 @@ async fn look(shared: &Shared) {
         }
     }
     let before = shared.reporters.known().replace(found.clone());
-    for active in &rules.active {
+    for active in usable() {
         let rule = &active.rule;
         let was = before.as_ref().map(|before| before.get(&rule.uid));
         let now = found.get(&rule.uid);

@@ -17,14 +17,15 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::birth::new_nodes;
+use crate::birth::{NewNodes, new_nodes};
 use crate::client::{RequestError, patch_metadata, within};
 use crate::events::Object;
 use crate::metrics::Write;
-use crate::reporters;
+use crate::queue::{LAST_RETRY, SOON};
+use crate::reporters::{self, Finding};
 use crate::rules::{FREEZE, has_finalizer};
 use crate::shared::Shared;
-use crate::status::{self, Matching};
+use crate::status::{self, INVALID, Matching, Told, Waits};
 
 /// The shortest time between two writes of one rule's status.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,6 +53,23 @@ impl Statuses {
     fn last(&self, name: &str, uid: &str) -> Option<Last> {
         let all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(name).filter(|last| last.uid == uid).cloned()
+    }
+
+    /// What was written last of a rule, and when it had which condition; none if it is too early to write
+    /// again: then the rule comes back.
+    fn due(&self, shared: &Shared, object: &NodeReadinessRule) -> Option<(Option<Last>, Told)> {
+        let name = object.name_any();
+        let last = self.last(&name, &object.uid().unwrap_or_default());
+        let waited = last.as_ref().map(|last| last.at.elapsed());
+        let waited = waited.unwrap_or(STATUS_INTERVAL);
+        if waited < STATUS_INTERVAL {
+            let wait = STATUS_INTERVAL.saturating_sub(waited);
+            shared.rules_due.add_after(name, wait);
+            return None;
+        }
+        let sent = last.as_ref().map(|last| &last.sent);
+        let told = Told::of(object, sent, Timestamp::now());
+        Some((last, told))
     }
 
     /// Trusts none of them any more.
@@ -91,7 +109,10 @@ pub(crate) async fn work(shared: Arc<Shared>, statuses: Arc<Statuses>) {
             Err(RequestError::NotLeading(_)) => {} // the next term will bring it back
             Err(error) => {
                 warn!(rule = name, %error, "the rule could not be updated; it will be tried again");
-                shared.rules_due.retry(name.clone());
+                let object = shared.objects.get(&ObjectRef::new(&name));
+                let goes = object.is_some_and(|object| object.meta().deletion_timestamp.is_some());
+                let longest = if goes { SOON } else { LAST_RETRY };
+                shared.rules_due.retry(name.clone(), longest);
             }
         }
         shared.rules_due.done(&name);
@@ -120,10 +141,13 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
         (false, true) => {
             write_freeze(shared, &object).await?;
             write_status(shared, statuses, &object).await?;
-            shared.metrics.reconciled(&object.uid().unwrap_or_default());
+            let uid = object.uid().unwrap_or_default();
+            if !shared.rules().stalled.contains(&uid) {
+                shared.metrics.reconciled(&uid);
+            }
             Ok(())
         }
-        (true, true) => finish(shared, &object).await,
+        (true, true) => finish(shared, statuses, &object).await,
         (true, false) => Ok(()),
     }
 }
@@ -139,24 +163,34 @@ async fn add_finalizer(shared: &Shared, object: &NodeReadinessRule) -> Result<()
     patch_finalizers(shared, object, change).await
 }
 
-/// Removes the finalizer of a rule that is being deleted, once every node is free of it.
-async fn finish(shared: &Shared, object: &NodeReadinessRule) -> Result<(), RequestError> {
+/// Removes the finalizer of a rule that is being deleted, once every node is free of it. Says what it waits
+/// for, where that does not go by itself.
+async fn finish(
+    shared: &Shared,
+    statuses: &Statuses,
+    object: &NodeReadinessRule,
+) -> Result<(), RequestError> {
     let uid = object.uid().unwrap_or_default();
     let nodes = shared.nodes.state();
-    let left = {
+    let (left, stuck) = {
         let mut ledger = shared.ledger();
-        let cleaned = &ledger.rule(&uid).cleaned;
-        nodes
+        let entry = ledger.rule(&uid);
+        let left = nodes
             .iter()
-            .filter(|node| !cleaned.contains(&node.facts.name))
-            .count()
+            .filter(|node| !entry.cleaned.contains(&node.facts.name))
+            .count();
+        (left, entry.stuck.clone())
     };
     if left > 0 {
         debug!(
             rule = object.name_any(),
             left, "nodes are still being released"
         );
-        return Ok(());
+        if stuck.is_empty() {
+            return Ok(());
+        }
+        let told = tell_waits(shared, statuses, object, Waits::Nodes(&stuck)).await;
+        return told.map(drop);
     }
     let Some(index) = object
         .finalizers()
@@ -165,8 +199,21 @@ async fn finish(shared: &Shared, object: &NodeReadinessRule) -> Result<(), Reque
     else {
         return Ok(());
     };
+    if object.finalizers().len() > 1 && object.status.as_ref().is_some_and(Waits::is_told_by) {
+        // Nothing that it says may keep the rule.
+        let told = tell_waits(shared, statuses, object, Waits::Others).await;
+        if matches!(told, Ok(false)) {
+            return Ok(());
+        }
+    }
     let change = json!({ "op": "remove", "path": format!("/metadata/finalizers/{index}") });
-    patch_finalizers(shared, object, change).await?;
+    let removed = patch_finalizers(shared, object, change).await;
+    if let Err(RequestError::Refused(why)) = &removed {
+        if let Err(error) = tell_waits(shared, statuses, object, Waits::Finalizer(why)).await {
+            warn!(rule = object.name_any(), %error, "the status could not be written");
+        }
+    }
+    removed?;
     info!(
         rule = object.name_any(),
         "rule deleted, all nodes are released"
@@ -174,6 +221,33 @@ async fn finish(shared: &Shared, object: &NodeReadinessRule) -> Result<(), Reque
     Ok(())
 }
 
+/// Says in the status of a rule that is being deleted, and by an event, why it is still there. False: it is
+/// too early to write the status again, and the rule comes back.
+async fn tell_waits(
+    shared: &Shared,
+    statuses: &Statuses,
+    object: &NodeReadinessRule,
+    waits: Waits<'_>,
+) -> Result<bool, RequestError> {
+    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+    if !matches!(waits, Waits::Others) {
+        let rule = Object::Rule {
+            name: &name,
+            uid: &uid,
+        };
+        let reason = waits.reason();
+        shared.events.warn(rule, reason, reason, waits.message());
+    }
+    let Some((last, told)) = statuses.due(shared, object) else {
+        return Ok(false);
+    };
+    let desired = status::deleting(object, &told, waits);
+    put_status(shared, statuses, object, (last, told), desired).await?;
+    Ok(true)
+}
+
+/// Puts the finalizer on a rule, or takes it off. `Refused`: the API server is against it; where somebody
+/// else was faster, the watch brings what the rule is now.
 async fn patch_finalizers(
     shared: &Shared,
     object: &NodeReadinessRule,
@@ -188,8 +262,23 @@ async fn patch_finalizers(
     let answer = patch_metadata(&api, &object.name_any(), patch, shared.limits.timeout).await;
     shared.metrics.wrote(Write::RuleFinalizer, &answer);
     match answer {
-        // The watch brings what it is now.
         Ok(_) | Err(RequestError::NotFound(_)) => Ok(()),
+        // A test of the patch that fails is answered as what the API server is against.
+        Err(RequestError::Refused(why)) => {
+            let name = object.name_any();
+            let fresh = within(shared.limits.timeout, api.get_metadata(&name)).await;
+            let fresh = match fresh {
+                Ok(fresh) => fresh.metadata,
+                Err(RequestError::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let tested = object.meta();
+            if (&fresh.uid, &fresh.finalizers) == (&tested.uid, &tested.finalizers) {
+                Err(RequestError::Refused(why))
+            } else {
+                Ok(())
+            }
+        }
         Err(error) => Err(error),
     }
 }
@@ -200,25 +289,32 @@ async fn write_status(
     statuses: &Statuses,
     object: &NodeReadinessRule,
 ) -> Result<(), RequestError> {
-    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
-    let last = statuses.last(&name, &uid);
-    let waited = last
-        .as_ref()
-        .map_or(STATUS_INTERVAL, |last| last.at.elapsed());
-    if waited < STATUS_INTERVAL {
-        shared
-            .rules_due
-            .add_after(name, STATUS_INTERVAL.saturating_sub(waited));
+    let Some((last, told)) = statuses.due(shared, object) else {
         return Ok(());
-    }
-    let desired = compose(shared, object, &uid);
+    };
+    let Some(desired) = compose(shared, object, &told) else {
+        return Ok(());
+    };
     warn_about(shared, object, &desired);
+    put_status(shared, statuses, object, (last, told), desired).await
+}
+
+/// Stores a status, where it is not what is stored.
+async fn put_status(
+    shared: &Shared,
+    statuses: &Statuses,
+    object: &NodeReadinessRule,
+    (last, told): (Option<Last>, Told),
+    desired: NodeReadinessRuleStatus,
+) -> Result<(), RequestError> {
+    let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
     let stored = object.status.as_ref();
     let nothing_new = match &last {
-        Some(last) => {
-            status::same(&last.sent, &desired) && status::same_stored(last.stored.as_ref(), stored)
+        // Also its times are as they were stored: nobody else knows them.
+        Some(last) => status::same(&last.sent, &desired) && last.stored.as_ref() == stored,
+        None => {
+            stored.is_some_and(|stored| status::same(stored, &desired) && told.is_plausible(stored))
         }
-        None => stored.is_some_and(|stored| status::same(stored, &desired)),
     };
     if nothing_new {
         return Ok(());
@@ -313,40 +409,52 @@ fn warn_about(shared: &Shared, object: &NodeReadinessRule, status: &NodeReadines
     }
 }
 
-fn compose(shared: &Shared, object: &NodeReadinessRule, uid: &str) -> NodeReadinessRuleStatus {
-    let now = Timestamp::now();
+/// None: the rule is not among those that are decided with, yet or any more.
+fn compose(
+    shared: &Shared,
+    object: &NodeReadinessRule,
+    told: &Told,
+) -> Option<NodeReadinessRuleStatus> {
+    let uid = object.uid().unwrap_or_default();
     let rules = shared.rules();
-    let Some(active) = rules.active.iter().find(|active| active.rule.uid == uid) else {
-        let rule = object
-            .to_rule(&shared.limits.prefixes)
-            .err()
-            .map(|error| error.to_string());
+    let active = rules.active.iter().find(|active| active.rule.uid == uid)?;
+    let problem = active.stalled.then(|| {
+        let rule = object.to_rule(&shared.limits.prefixes);
+        let rule = rule.err().map(|error| error.to_string());
         let selector = || object.selector().err().map(|error| error.to_string());
-        let refused = || rules.refused.get(uid).cloned();
+        let refused = || rules.refused.get(&uid).cloned();
         let problem = rule.or_else(selector).or_else(refused);
-        let problem = problem.as_deref().unwrap_or("the rule cannot be used");
-        return status::stalled(object, problem, now);
-    };
+        problem.unwrap_or_else(|| "the rule cannot be used".to_owned())
+    });
     let nodes = shared.nodes.state();
     let matched = nodes
         .iter()
         .filter(|node| active.selector.matches(&node.facts.labels))
         .count();
-    let new_nodes = new_nodes(active, &shared.limits.prefixes, now);
-    let mut ledger = shared.ledger();
-    let entry = ledger.rule(uid);
-    status::compose(
-        object,
-        &active.rule,
-        &Matching {
-            matched,
-            nodes: &entry.nodes,
-            frozen: rules.frozen.as_ref(),
-            new_nodes: &new_nodes,
-            reporters: shared.reporters.finding(uid),
+    let new_nodes = match &problem {
+        None => new_nodes(active, &shared.limits.prefixes, Timestamp::now()),
+        Some(problem) => NewNodes {
+            held: false,
+            reason: INVALID.to_owned(),
+            message: problem.clone(),
         },
-        now,
-    )
+    };
+    let reporters = match problem {
+        None => shared.reporters.finding(&uid),
+        // Nobody looked.
+        Some(_) => Finding::NotYet,
+    };
+    let mut ledger = shared.ledger();
+    let entry = ledger.rule(&uid);
+    let matching = Matching {
+        matched,
+        nodes: &entry.nodes,
+        problem: problem.as_deref(),
+        frozen: rules.frozen.as_ref(),
+        new_nodes: &new_nodes,
+        reporters,
+    };
+    Some(status::compose(told, &active.rule, &matching))
 }
 
 fn patch(operations: serde_json::Value) -> Result<json_patch::Patch, RequestError> {

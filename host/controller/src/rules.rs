@@ -18,11 +18,11 @@ pub(crate) const FREEZE: &str = "readiness.node.x-k8s.io/freeze-all";
 /// All rules at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct RuleSet {
-    /// Those that can be used.
+    /// Those that exist, by name; also what can be read of those that cannot be used.
     pub(crate) active: Vec<ActiveRule>,
     /// UIDs of those that exist but cannot be used: what they own stays as it is.
     pub(crate) stalled: BTreeSet<String>,
-    /// The objects that the active ones were made of, by UID.
+    /// The objects that those were made of that can be used, by UID.
     sources: HashMap<String, Arc<NodeReadinessRule>>,
     /// UIDs of those that only claim their taints so far: they have no finalizer yet.
     pub(crate) beginning: BTreeSet<String>,
@@ -99,13 +99,14 @@ impl RuleSet {
                 set.sources.insert(uid, Arc::clone(object));
                 continue;
             }
-            let (mut rule, selector) = match (object.to_rule(prefixes), object.selector()) {
-                (Ok(rule), Ok(selector)) => (rule, selector),
+            let usable = (object.to_rule(prefixes), object.selector());
+            let (mut rule, selector, mut stalled) = match usable {
+                (Ok(rule), Ok(selector)) => (rule, selector, false),
                 // It decides nothing any more: enough of it is known to take back what it did.
-                _ if terminating => (object.to_last_rule(), api::Selector::nothing()),
-                _ => {
-                    set.stalled.insert(uid);
-                    continue;
+                _ if terminating => (object.to_last_rule(), api::Selector::nothing(), false),
+                (_, selector) => {
+                    let selector = selector.unwrap_or_else(|_| api::Selector::nothing());
+                    (object.to_last_rule(), selector, true)
                 }
             };
             // Before it has its finalizer it does nothing. Its claims count, or a younger rule would
@@ -115,22 +116,28 @@ impl RuleSet {
                 set.beginning.insert(uid.clone());
             }
             let before = known.get(uid.as_str());
-            let known = before.filter(|before| *before.rule == rule);
-            let memo = known.map_or_else(Arc::default, |known| Arc::clone(&known.memo));
-            let rule = known.map_or_else(|| Arc::new(rule), |known| Arc::clone(&known.rule));
-            if known.is_none()
-                && !terminating
+            let rule = Arc::new(rule);
+            let accepted = before.is_some_and(|before| before.rule == rule && !before.stalled);
+            if !(accepted || stalled || terminating)
                 && let Err(why) = accepts(policy, &rule)
             {
-                set.stalled.insert(uid.clone());
-                set.refused.insert(uid, why);
-                continue;
+                set.refused.insert(uid.clone(), why);
+                stalled = true;
             }
-            set.sources.insert(uid, Arc::clone(object));
+            let known = before.filter(|before| before.rule == rule && before.stalled == stalled);
+            let memo = known.map_or_else(Arc::default, |known| Arc::clone(&known.memo));
+            let rule = known.map_or(rule, |known| Arc::clone(&known.rule));
+            // One that is Stalled is looked at anew each time.
+            if stalled {
+                set.stalled.insert(uid);
+            } else {
+                set.sources.insert(uid, Arc::clone(object));
+            }
             set.active.push(ActiveRule {
                 rule,
                 selector: Arc::new(selector),
                 policy: policy.clone(),
+                stalled,
                 memo,
                 seen_present: match before {
                     Some(before) => Arc::clone(&before.seen_present),

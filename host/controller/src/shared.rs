@@ -1,6 +1,6 @@
 //! What the parts of the control loop share.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::node::Written;
 use crate::options::Limits;
-use crate::orphans::Orphans;
+use crate::orphans::{Absent, Orphans};
 use crate::queue::Queue;
 use crate::reporters::Reporters;
 use crate::rules::{FREEZE, Frozen, RuleSet};
@@ -96,15 +96,12 @@ impl Shared {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What is decided with. `kept`: UIDs of rules that are not among these, and whose taints stay.
-    pub(crate) fn deciding<'a>(
-        &'a self,
-        rules: &'a RuleSet,
-        kept: &'a BTreeSet<String>,
-    ) -> Rules<'a> {
+    /// What is decided with. `absent`: rules that are not among these.
+    pub(crate) fn deciding<'a>(&'a self, rules: &'a RuleSet, absent: &'a Absent) -> Rules<'a> {
         Rules {
             active: &rules.active,
-            stalled: kept,
+            stalled: &absent.kept,
+            gone: &absent.gone,
             prefixes: &self.limits.prefixes,
             seats: &self.seats,
         }
@@ -296,8 +293,8 @@ impl Shared {
                     entry.forget(&node.name)
                 }
             };
-            // A suspended rule records nothing on the node: what its status says is still needed.
-            if !failed && !rule.suspended {
+            // One that does nothing records nothing on the node: what its status says is still needed.
+            if !failed && !rule.suspended && !active.stalled {
                 active.seen_present.forget(&node.name);
             }
             if changed {

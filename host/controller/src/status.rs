@@ -1,5 +1,7 @@
 //! A rule's status, composed from memory: true, and small at any number of nodes.
 
+mod deleting;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use planner::Timestamp;
 use planner::plan::Action;
 use planner::rule::{Enforcement, Rule, Status};
 
+pub(crate) use deleting::{Waits, deleting};
+
 use crate::birth::NewNodes;
 use crate::ledger::{NodeEntry, Standing};
 use crate::reporters::{self, Finding};
@@ -27,6 +31,8 @@ const MOST_NODES: usize = 200;
 const MOST_BYTES: usize = 48 * 1024;
 /// The longest message of a failure, in bytes.
 const MOST_MESSAGE: usize = 256;
+/// Reason of the conditions of a rule that cannot be used.
+pub(crate) const INVALID: &str = "InvalidRule";
 
 /// The nodes of a rule.
 #[derive(Debug)]
@@ -35,6 +41,8 @@ pub(crate) struct Matching<'a> {
     pub(crate) matched: usize,
     /// Those that were evaluated.
     pub(crate) nodes: &'a BTreeMap<String, NodeEntry>,
+    /// Why the rule cannot be used; none if it can.
+    pub(crate) problem: Option<&'a str>,
     /// Why every rule is frozen.
     pub(crate) frozen: Option<&'a Frozen>,
     /// What becomes of a node that shows nothing yet.
@@ -43,19 +51,19 @@ pub(crate) struct Matching<'a> {
     pub(crate) reporters: Finding,
 }
 
-/// The status of a rule that can be used.
+/// The status of a rule.
 pub(crate) fn compose(
-    object: &NodeReadinessRule,
+    told: &Told,
     rule: &Arc<Rule>,
     matching: &Matching<'_>,
-    now: Timestamp,
 ) -> NodeReadinessRuleStatus {
     let counts = count(rule, matching);
+    let is_dry_run = rule.dry_run && matching.problem.is_none();
     let mut status = NodeReadinessRuleStatus {
-        observed_generation: object.meta().generation,
-        conditions: conditions(object, rule, matching, &counts, now),
+        observed_generation: told.generation,
+        conditions: conditions(told, rule, matching, &counts),
         nodes: Some(counts),
-        dry_run_results: rule.dry_run.then(|| dry_run(matching)),
+        dry_run_results: is_dry_run.then(|| dry_run(matching)),
         ..NodeReadinessRuleStatus::default()
     };
     let truncated = list(&mut status, rule, matching);
@@ -63,37 +71,99 @@ pub(crate) fn compose(
     status
 }
 
-/// The status of a rule that cannot be used.
-pub(crate) fn stalled(
-    object: &NodeReadinessRule,
-    problem: &str,
+/// The conditions that a rule had, and when.
+#[derive(Debug)]
+pub(crate) struct Told {
+    generation: Option<i64>,
+    created: Option<Timestamp>,
+    before: Vec<Condition>,
     now: Timestamp,
-) -> NodeReadinessRuleStatus {
-    let told = [
-        ("Ready", Status::False),
-        ("Stalled", Status::True),
-        (HOLDS_NEW_NODES, Status::False),
-    ];
-    let told =
-        told.map(|(name, status)| condition(object, name, status, "InvalidRule", problem, now));
-    NodeReadinessRuleStatus {
-        observed_generation: object.meta().generation,
-        conditions: told.into(),
-        ..NodeReadinessRuleStatus::default()
+}
+
+impl Told {
+    /// By what this process sent, where it did; else by what is stored, as far as it can be true.
+    pub(crate) fn of(
+        object: &NodeReadinessRule,
+        sent: Option<&NodeReadinessRuleStatus>,
+        now: Timestamp,
+    ) -> Self {
+        let created = object.meta().creation_timestamp.as_ref();
+        let created = created.map(|Time(created)| *created);
+        let mut told = Self {
+            generation: object.meta().generation,
+            created,
+            before: Vec::new(),
+            // A clock that is behind the API server's must not write what no host would believe.
+            now: created.map_or(now, |created| created.max(now)),
+        };
+        told.before = match sent {
+            Some(sent) => sent.conditions.clone(),
+            None => {
+                let stored = object.status.iter().flat_map(|status| &status.conditions);
+                let true_ones =
+                    stored.filter(|condition| told.can_be(&condition.last_transition_time));
+                true_ones.cloned().collect()
+            }
+        };
+        told
+    }
+
+    /// Nothing of a rule was before the rule, nor is later than now.
+    fn can_be(&self, Time(time): &Time) -> bool {
+        self.created.is_none_or(|created| created <= *time) && *time <= self.now
+    }
+
+    /// Can every time in a status be true?
+    pub(crate) fn is_plausible(&self, status: &NodeReadinessRuleStatus) -> bool {
+        let changed = status
+            .conditions
+            .iter()
+            .map(|one| &one.last_transition_time);
+        let failed = status
+            .failed_nodes
+            .iter()
+            .map(|one| &one.last_evaluation_time);
+        let evaluated = status
+            .node_evaluations
+            .iter()
+            .map(|one| &one.last_evaluation_time);
+        changed
+            .chain(failed)
+            .chain(evaluated)
+            .all(|time| self.can_be(time))
+    }
+
+    /// The last one of a type.
+    fn find(&self, name: &str) -> Option<&Condition> {
+        let mut before = self.before.iter().rev();
+        before.find(|condition| condition.r#type == name)
+    }
+
+    /// A condition whose transition time is kept while its status stays.
+    fn tell(&self, name: &str, status: Status, reason: &str, message: &str) -> Condition {
+        let before = self
+            .before
+            .iter()
+            .filter(|condition| condition.r#type == name);
+        let before = before
+            .into_iter()
+            .find(|condition| condition.status == status);
+        Condition {
+            r#type: name.to_owned(),
+            status,
+            observed_generation: self.generation,
+            last_transition_time: before.map_or(Time(self.now), |condition| {
+                condition.last_transition_time.clone()
+            }),
+            reason: reason.to_owned(),
+            message: clip(message, 1024),
+        }
     }
 }
 
 /// The same but for times? A new time alone is no news.
 pub(crate) fn same(one: &NodeReadinessRuleStatus, two: &NodeReadinessRuleStatus) -> bool {
     timeless(one) == timeless(two)
-}
-
-/// The same, where there may be none?
-pub(crate) fn same_stored(
-    one: Option<&NodeReadinessRuleStatus>,
-    two: Option<&NodeReadinessRuleStatus>,
-) -> bool {
-    one.map(timeless) == two.map(timeless)
 }
 
 fn timeless(status: &NodeReadinessRuleStatus) -> NodeReadinessRuleStatus {
@@ -141,24 +211,15 @@ fn to_i32(number: usize) -> Option<i32> {
 }
 
 fn conditions(
-    object: &NodeReadinessRule,
+    told: &Told,
     rule: &Rule,
     matching: &Matching<'_>,
     counts: &NodeCounts,
-    now: Timestamp,
 ) -> Vec<Condition> {
-    let tell =
-        |name, status, reason, message: &str| condition(object, name, status, reason, message, now);
     let (status, reason, message) = readiness(rule, matching, counts);
-    let conflicting = counts.conflicting.unwrap_or_default();
-    let conflict = if conflicting > 0 {
-        let message = format!(
-            "another rule comes first (the older, or one that replaces this one) and decides about the same taint on {}",
-            nodes(conflicting)
-        );
-        tell("Conflict", Status::True, "OtherRuleDecides", &message)
-    } else {
-        tell("Conflict", Status::False, "NoConflict", "")
+    let stalled = match matching.problem {
+        Some(problem) => told.tell("Stalled", Status::True, INVALID, problem),
+        None => told.tell("Stalled", Status::False, "Usable", ""),
     };
     let new = matching.new_nodes;
     let held = if new.held {
@@ -166,23 +227,34 @@ fn conditions(
     } else {
         Status::False
     };
-    let mut told = vec![
-        tell("Ready", status, reason, &message),
-        conflict,
-        tell("Stalled", Status::False, "Usable", ""),
-        tell(HOLDS_NEW_NODES, held, &new.reason, &new.message),
+    let mut conditions = vec![
+        told.tell("Ready", status, reason, &message),
+        conflict(told, matching, counts),
+        stalled,
+        told.tell(HOLDS_NEW_NODES, held, &new.reason, &new.message),
     ];
     let name = reporters::CONDITION;
-    let before = object.status.iter().flat_map(|status| &status.conditions);
-    let before = before.rev().find(|condition| condition.r#type == name);
-    told.extend(match (&matching.reporters, before) {
-        (Finding::Blocked(who), _) => Some(tell(name, Status::True, "TaintNotTolerated", who)),
+    let before = told.find(name);
+    conditions.extend(match (&matching.reporters, before) {
+        (Finding::Blocked(who), _) => Some(told.tell(name, Status::True, "TaintNotTolerated", who)),
         // Said only where it was otherwise once.
-        (Finding::Free, Some(_)) => Some(tell(name, Status::False, "TaintTolerated", "")),
+        (Finding::Free, Some(_)) => Some(told.tell(name, Status::False, "TaintTolerated", "")),
         (Finding::NotYet, before) => before.cloned(),
         (Finding::Free | Finding::Never, _) => None,
     });
-    told
+    conditions
+}
+
+fn conflict(told: &Told, matching: &Matching<'_>, counts: &NodeCounts) -> Condition {
+    let Some(number) = counts.conflicting.filter(|number| *number > 0) else {
+        return told.tell("Conflict", Status::False, "NoConflict", "");
+    };
+    let who = match matching.problem {
+        None => "another rule comes first (the older, or one that replaces this one) and decides",
+        Some(_) => "another rule decides, since this one cannot,",
+    };
+    let message = format!("{who} about the same taint on {}", nodes(number));
+    told.tell("Conflict", Status::True, "OtherRuleDecides", &message)
 }
 
 /// Is the rule in force on every node? The first reason why not.
@@ -195,7 +267,9 @@ fn readiness(
     let owned = matching.nodes.values();
     let owned = owned.filter(|node| node.owned_since.is_some()).count();
     let no = |reason, message| (Status::False, reason, message);
-    if let Some(frozen) = matching.frozen {
+    if let Some(problem) = matching.problem {
+        no(INVALID, problem.to_owned())
+    } else if let Some(frozen) = matching.frozen {
         let Frozen { rule, why } = frozen;
         no(
             "Frozen",
@@ -251,31 +325,6 @@ fn readiness(
 /// `1 node`, `2 nodes`.
 fn nodes(number: i32) -> String {
     format!("{number} node{}", if number == 1 { "" } else { "s" })
-}
-
-/// A condition whose transition time is kept while its status stays.
-fn condition(
-    object: &NodeReadinessRule,
-    name: &str,
-    status: Status,
-    reason: &str,
-    message: &str,
-    now: Timestamp,
-) -> Condition {
-    let before = object.status.iter().flat_map(|status| &status.conditions);
-    let before = before
-        .filter(|condition| condition.r#type == name)
-        .find(|condition| condition.status == status);
-    Condition {
-        r#type: name.to_owned(),
-        status,
-        observed_generation: object.meta().generation,
-        last_transition_time: before.map_or(Time(now), |condition| {
-            condition.last_transition_time.clone()
-        }),
-        reason: reason.to_owned(),
-        message: clip(message, 1024),
-    }
 }
 
 fn dry_run(matching: &Matching<'_>) -> DryRunResults {
@@ -342,6 +391,8 @@ fn list(status: &mut NodeReadinessRuleStatus, rule: &Rule, matching: &Matching<'
                 message: Some(clip(failure, MOST_MESSAGE)),
                 last_evaluation_time: Time(node.since),
             }),
+            // A rule that cannot be used evaluates no node.
+            None if matching.problem.is_some() => {}
             None => status.applied_nodes.push((*name).clone()),
         }
     }

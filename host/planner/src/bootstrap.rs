@@ -89,6 +89,21 @@ pub fn keys(node: &Node, rule: &Rule) -> Vec<String> {
         .collect()
 }
 
+/// The UIDs of rules that the node's completions name. One under a rule's name is not among them: it may
+/// have been left for a rule of that name that is only to come back.
+pub fn uids(node: &Node) -> impl Iterator<Item = &str> {
+    let suffixes = node.annotations.iter();
+    let suffixes = suffixes.filter_map(|(key, _)| key.strip_prefix(PREFIX));
+    suffixes.filter(|suffix| is_uid(suffix))
+}
+
+/// Is it of the form that the API server gives: `8-4-4-4-12` digits, in lower case?
+fn is_uid(text: &str) -> bool {
+    let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let lengths = text.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12]) && text.chars().all(|c| c == '-' || is_digit(c))
+}
+
 /// Was the bootstrap of this rule completed on this node?
 pub fn completion(node: &Node, rule: &Rule) -> Completion {
     completion_with(node, rule, None)

@@ -32,6 +32,10 @@ pub(crate) fn explain(node: &Node, candidate: &Candidate<'_>, state: &State) -> 
             "Suspended",
             "the rule is suspended, or every rule is frozen: the node stays as it is".to_owned(),
         ),
+        State::Stalled => say(
+            "Stalled",
+            "the rule cannot be used as it is written: what it did stays".to_owned(),
+        ),
         State::BrokenGlass { until } => say(
             "BreakGlass",
             format!("annotation {ANNOTATION} lets the node go until {until}"),

@@ -24,11 +24,13 @@ pub struct Input<'a> {
     pub node: &'a Node,
     /// Goes into the record of a taint that is added.
     pub now: Timestamp,
-    /// The rules that matter here, in any order: every usable rule that selects the node, is being
+    /// The rules that matter here, in any order: every rule that selects the node, is being
     /// deleted, or may own a taint of the node. Others may be there too; they change nothing.
     pub rules: &'a [Candidate<'a>],
-    /// UIDs of rules that exist but cannot be used: what they own stays as it is.
+    /// UIDs of further rules that exist, or may: what they own stays as it is.
     pub stalled: &'a BTreeSet<String>,
+    /// UIDs of rules that are known to be gone: what they recorded as completed goes.
+    pub gone: &'a BTreeSet<String>,
     /// What the keys of rules' taints may begin with.
     pub prefixes: &'a TaintPrefixes,
     /// Plan for this taint alone, where the whole plan was refused; none: for all.
@@ -42,6 +44,8 @@ pub struct Candidate<'a> {
     pub rule: &'a Rule,
     /// Does its selector match the node?
     pub selected: bool,
+    /// Is it one that cannot be used as it is written? Then it has no claim, and what it did stays.
+    pub stalled: bool,
     /// What its policy said; none if it was not asked, as where the rule does not select the node.
     pub verdict: Option<&'a Verdict>,
     /// Does the rule's status say that it held this node? Counts as ownership where the node has
@@ -142,6 +146,8 @@ pub enum State {
     Completed,
     /// It would decide, but it is suspended, or every rule is frozen.
     Suspended,
+    /// It cannot be used as it is written: what it owns stays.
+    Stalled,
     /// It would hold the node, but it holds as many as its budget allows.
     OverBudget,
     /// An annotation lets the node go from it.

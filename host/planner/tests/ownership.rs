@@ -291,3 +291,90 @@ fn a_record_without_a_time_is_as_old_as_its_node() {
             .is_some()
     );
 }
+
+#[test]
+fn compat_j_replaces_a_stalled_rule_inherits_its_completion_and_takes_its_taint() {
+    let new = Rule {
+        replaces: Some("old".into()),
+        ..bootstrap_only("new")
+    };
+    let old = Case::stalled(bootstrap_only("old"));
+    let (key, value) = bootstrap::annotation(&bootstrap_only("old"));
+    let completed = Node {
+        annotations: [(key, value)].into(),
+        ..node()
+    };
+    let wants = || Case::new(new.clone(), verdict(Present, false));
+    let plan = plan_for(&completed, &[old.clone(), wants()]);
+    assert!(plan.changes.add.is_empty(), "{:?}", plan.changes);
+    assert!(
+        plan.changes
+            .annotations
+            .contains_key(&bootstrap::annotation(&new).0)
+    );
+    let held = held_by(&bootstrap_only("old"));
+    let plan = plan_for(&held, &[old.clone(), wants()]);
+    assert!(plan.outcomes[1].adopted && plan.changes.remove.is_empty());
+    // What nobody takes over stays, and is still said to be the rule's.
+    let alone = plan_for(&held, std::slice::from_ref(&old));
+    assert!(alone.changes.is_empty());
+    assert_eq!(alone.outcomes[0].state, planner::plan::State::Stalled);
+    assert!(alone.outcomes[0].owned_since.is_some());
+    let out = Case {
+        selected: false,
+        ..old
+    };
+    let outside = plan_for(&held, &[out]);
+    assert_eq!(outside.outcomes[0].state, planner::plan::State::Stalled);
+}
+
+/// Whatever keeps the new rule from acting: the completion would be gone when it may.
+#[test]
+fn compat_j_replaces_and_is_suspended_while_the_old_rule_is_deleted() {
+    let new = Rule {
+        replaces: Some("old".into()),
+        suspended: true,
+        ..bootstrap_only("new")
+    };
+    let old = Rule {
+        terminating: true,
+        ..bootstrap_only("old")
+    };
+    let (key, value) = bootstrap::annotation(&old);
+    let completed = Node {
+        annotations: [(key.clone(), value)].into(),
+        ..node()
+    };
+    let gone = Case {
+        selected: true,
+        ..Case::not_selected(old)
+    };
+    let waits = Case::new(new.clone(), verdict(Present, false));
+    let plan = plan_for(&completed, &[gone, waits]);
+    assert_eq!(plan.changes.annotations[&key], None);
+    assert!(plan.changes.annotations[&bootstrap::annotation(&new).0].is_some());
+    assert!(plan.changes.add.is_empty());
+}
+
+#[test]
+fn nrc_247_of_completions_only_those_of_rules_go_that_are_known_to_be_gone() {
+    let gone = "01234567-89ab-cdef-0123-456789abcdef";
+    let other = "11234567-89ab-cdef-0123-456789abcdef";
+    let key = |suffix: &str| format!("{}{suffix}", bootstrap::PREFIX);
+    let keys = [gone, other, "some-rule"].map(|suffix| (key(suffix), "{}".to_owned()));
+    let node = Node {
+        annotations: keys.into(),
+        ..node()
+    };
+    let known = [gone.to_owned(), "some-rule".to_owned()].into();
+    let plan = planner::plan::plan(&planner::plan::Input {
+        node: &node,
+        now: at(60),
+        rules: &[],
+        stalled: &Default::default(),
+        gone: &known,
+        prefixes: &Default::default(),
+        only: None,
+    });
+    assert_eq!(plan.changes.annotations, [(key(gone), None)].into());
+}

@@ -18,7 +18,7 @@ fn rules() -> impl Strategy<Value = Vec<Case>> {
         0..2usize,
         0..3i64,
         any::<[bool; 5]>(),
-        (0..8usize, any::<bool>(), 0..4u8),
+        (0..8usize, any::<bool>(), 0..4u8, 0..5u8),
         verdicts(),
     );
     let cases = proptest::collection::vec(case, 0..5);
@@ -26,7 +26,7 @@ fn rules() -> impl Strategy<Value = Vec<Case>> {
         let named = cases.into_iter().enumerate();
         named
             .map(|(index, (taint, effect, age, flags, more, verdict))| {
-                let (replaces, within_budget, suspended) = more;
+                let (replaces, within_budget, suspended, stalled) = more;
                 let [terminating, dry_run, bootstrap, selected, seen_present] = flags;
                 let rule = Rule {
                     created: Some(at(age)),
@@ -46,11 +46,13 @@ fn rules() -> impl Strategy<Value = Vec<Case>> {
                     replaces: (replaces < 4).then(|| format!("rule-{replaces}")),
                     ..rule(&format!("rule-{index}"))
                 };
-                let verdict = (selected && !rule.terminating).then_some(verdict);
+                let stalled = stalled == 0 && !rule.terminating;
+                let verdict = (selected && !rule.terminating && !stalled).then_some(verdict);
                 Case {
                     rule,
                     verdict,
                     selected,
+                    stalled,
                     seen_present,
                     within_budget,
                 }

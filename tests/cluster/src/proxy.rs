@@ -57,6 +57,8 @@ pub enum Fault {
 pub struct Watches {
     /// Do they pass nothing on for now? Then the host's cache grows old.
     pub paused: bool,
+    /// … those of paths that begin so; empty: all.
+    pub path: &'static str,
     /// Those that are open break when this number changes.
     pub generation: u64,
 }
@@ -239,7 +241,7 @@ impl Between {
         let is_watch = path.contains("watch=true");
         let passed = Passed {
             method,
-            path,
+            path: path.clone(),
             status,
         };
         self.seen
@@ -253,7 +255,7 @@ impl Between {
         }
         Ok(answer.map(|body| {
             if is_watch {
-                interrupt(body, self.watches)
+                interrupt(body, self.watches, &path)
             } else {
                 body.map_err(io::Error::other).boxed_unsync()
             }
@@ -268,14 +270,16 @@ fn empty(status: StatusCode) -> Response<Body> {
 }
 
 /// A watch that can be paused and broken.
-fn interrupt(body: Body, watches: watch::Receiver<Watches>) -> Answer {
+fn interrupt(body: Body, watches: watch::Receiver<Watches>, path: &str) -> Answer {
+    let path: Arc<str> = path.into();
     let born = watches.borrow().generation;
     let mut breaks = watches.clone();
     let frames = body.into_data_stream().then(move |data| {
-        let mut watches = watches.clone();
+        let (mut watches, path) = (watches.clone(), Arc::clone(&path));
         async move {
             // Who controls it may be gone: then nothing is paused any more.
-            let _ = watches.wait_for(|watches| !watches.paused).await;
+            let goes_on = |watches: &Watches| !(watches.paused && path.starts_with(watches.path));
+            let _ = watches.wait_for(goes_on).await;
             data.map(Frame::data).map_err(io::Error::other)
         }
     });

@@ -13,5 +13,7 @@ mod records;
 mod rights;
 #[path = "leader/takeover.rs"]
 mod takeover;
+#[path = "leader/terms.rs"]
+mod terms;
 #[path = "leader/world.rs"]
 mod world;

@@ -76,28 +76,40 @@ impl NodeReadinessRule {
         Ok(rule)
     }
 
-    /// What is left of a rule that is being deleted and cannot be used: enough to take back what it
-    /// did.
+    /// What can be read of a rule that cannot be used as it is written: enough to say what it did, to hand
+    /// it over, and, once the rule is being deleted, to take it back.
     pub fn to_last_rule(&self) -> Rule {
         let spec = &self.spec;
+        let requirement = |condition: &super::ConditionRequirement| {
+            Some(Requirement {
+                condition: condition.r#type.clone(),
+                required: Status::parse(&condition.required_status)?,
+                fallback: match &condition.default_status {
+                    Some(status) => Some(Status::parse(status)?),
+                    None => None,
+                },
+            })
+        };
+        let requirements = spec.conditions.iter().map(requirement);
         Rule {
             name: self.metadata.name.clone().unwrap_or_default(),
             uid: self.metadata.uid.clone().unwrap_or_default(),
-            created: None,
-            terminating: true,
+            created: (self.metadata.creation_timestamp.as_ref()).map(|Time(created)| *created),
+            terminating: self.metadata.deletion_timestamp.is_some(),
             dry_run: spec.dry_run.unwrap_or(false),
             taint: TaintId {
                 key: spec.taint.key.clone(),
                 // A record names an effect that exists; with another there is none.
                 effect: Effect::parse(&spec.taint.effect).unwrap_or(Effect::NoSchedule),
             },
-            taint_value: None,
-            requirements: Vec::new(),
+            taint_value: spec.taint.value.clone(),
+            requirements: requirements.collect::<Option<_>>().unwrap_or_default(),
             matching: Matching::AllOf,
-            enforcement: Enforcement::Continuous,
+            enforcement: Enforcement::parse(&spec.enforcement_mode)
+                .unwrap_or(Enforcement::Continuous),
             parameters: String::new(),
             suspended: spec.suspend.unwrap_or(false),
-            replaces: None,
+            replaces: spec.replaces.clone(),
             budget: None,
         }
     }

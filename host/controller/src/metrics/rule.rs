@@ -379,7 +379,7 @@ impl Metrics {
             }
             if error(&active.rule.taint).is_some() {
                 metrics.failed(outcome);
-            } else {
+            } else if !active.stalled {
                 metrics.reconciled(now);
             }
         }

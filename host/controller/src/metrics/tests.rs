@@ -18,6 +18,7 @@ use crate::client::RequestError;
 use crate::decide::{Decided, Rules, decide};
 use crate::events::Events;
 use crate::options::Limits;
+use crate::orphans::Absent;
 use crate::shared::Shared;
 
 const DOCUMENT: &str = include_str!("../../../../docs/metrics-and-logs.md");
@@ -63,12 +64,8 @@ impl Idle {
     /// What the rules want of a node is done, or fails.
     fn work(&self, node: &Arc<Node>, error: Option<&str>) {
         let (rules, now) = (self.shared.rules(), Timestamp::now());
-        let decided = decide(
-            node,
-            self.shared.deciding(&rules, &rules.stalled),
-            None,
-            now,
-        );
+        let absent = Absent::default();
+        let decided = decide(node, self.shared.deciding(&rules, &absent), None, now);
         if error.is_none() {
             self.carried_out(node, &decided);
         }
@@ -251,9 +248,10 @@ async fn eventful() -> Idle {
     // What a policy does that cannot decide, and what only the queue and a record on the node know.
     let rules = idle.shared.rules();
     let held = node("held", 5, Status::False, 60, &[]);
+    let absent = Absent::default();
     let only = Rules {
         active: &rules.active[..1],
-        ..idle.shared.deciding(&rules, &rules.stalled)
+        ..idle.shared.deciding(&rules, &absent)
     };
     assert_eq!(only.active[0].rule.name, "all");
     let mut decided = decide(&held, only, None, Timestamp::now());
@@ -491,6 +489,7 @@ async fn compat_042_the_series_of_a_deleted_rule_disappear_and_no_series_names_a
         seats: &seats,
         active: &rules.active,
         stalled: &rules.stalled,
+        gone: &Default::default(),
         prefixes: &TaintPrefixes::default(),
     };
     let late = node("held", 5, Status::False, 60, &[]);

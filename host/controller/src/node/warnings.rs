@@ -69,6 +69,12 @@ pub(super) fn about_outcomes(
                 .warn(Object::Node(node), reason, &rule.uid, note);
         };
         match &outcome.state {
+            State::Completed if outcome.after && outcome.owned_since.is_some() => warn(
+                "TaintNotManaged",
+                format!(
+                    "Taint '{taint}' is left on the node: rule '{name}' put it there, and its bootstrap was recorded as complete since; it goes when the conditions are as required"
+                ),
+            ),
             State::Completed if outcome.after => warn(
                 "TaintNotManaged",
                 format!(

@@ -74,18 +74,22 @@ impl<'a> Draft<'a> {
     fn keep_completions(&mut self) {
         let input = self.input;
         for (index, candidate) in input.rules.iter().enumerate() {
-            let rule = candidate.rule;
-            if rule.enforcement == Enforcement::BootstrapOnly
-                && !rule.suspended
-                && !self.completes.contains(&index)
-                && input.enforces(index)
-                && self.is_in_plan(&rule.taint)
+            let (rule, replaced) = (candidate.rule, candidate.replaces);
+            if rule.enforcement != Enforcement::BootstrapOnly
+                || self.completes.contains(&index)
+                || !self.is_in_plan(&rule.taint)
             {
-                let per_boot = input.per_boot(index);
-                let replaced = candidate.replaces;
-                let changes = bootstrap::keep(input.node, rule, replaced, per_boot, input.now);
-                self.annotations.extend(changes);
+                continue;
             }
+            let per_boot = if input.enforces(index) && !rule.suspended {
+                input.per_boot(index)
+            } else if input.inherits(index) {
+                None
+            } else {
+                continue;
+            };
+            let changes = bootstrap::keep(input.node, rule, replaced, per_boot, input.now);
+            self.annotations.extend(changes);
         }
     }
 
@@ -196,6 +200,8 @@ impl<'a> Draft<'a> {
             let enforces = candidate.selected && !frozen;
             let goes = if rule.terminating {
                 owns || enforces
+            } else if candidate.stalled {
+                false
             } else if candidate.selected {
                 input.excused_until(index).is_some() && enforces && (owns || !completed)
             } else {
@@ -204,6 +210,11 @@ impl<'a> Draft<'a> {
             if goes {
                 self.release(id, Some(index));
             }
+        }
+        if input.only.is_none() && !input.gone.is_empty() {
+            let of_gone = bootstrap::uids(input.node).filter(|uid| input.gone.contains(*uid));
+            let keys = of_gone.map(|uid| (format!("{}{uid}", bootstrap::PREFIX), None));
+            self.annotations.extend(keys);
         }
         for record in self.recorded.clone() {
             let exists = input
@@ -312,11 +323,30 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// It selects the node, or holds it from before.
+    fn state_of_stalled(&self, index: usize) -> State {
+        let candidate = &self.input.rules[index];
+        let rule = candidate.rule;
+        let mut records = self.records.iter();
+        let owns = records.any(|record| record.is_of(rule) && record.is_for(&rule.taint));
+        match self.deciders.get(&rule.taint) {
+            _ if !candidate.selected && !owns => State::NotSelected,
+            _ if self.input.is_completed(index) => State::Completed,
+            Some(&decider) if !rule.dry_run && self.has_claim(decider) => State::Conflict {
+                winner: self.input.rules[decider].rule.name.clone(),
+            },
+            _ => State::Stalled,
+        }
+    }
+
     fn state(&self, index: usize) -> State {
         let candidate = &self.input.rules[index];
         let rule = candidate.rule;
         if rule.terminating {
             return State::Terminating;
+        }
+        if candidate.stalled {
+            return self.state_of_stalled(index);
         }
         if !candidate.selected {
             return State::NotSelected;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Input;
 use crate::question::Completion;
-use crate::rule::{Enforcement, TaintId};
+use crate::rule::{Enforcement, Rule, TaintId};
 use crate::{bootstrap, break_glass};
 
 /// The rule that decides about each taint here, by index: the oldest that has a claim; where none
@@ -59,9 +59,22 @@ impl Input<'_> {
         let candidate = &self.rules[index];
         let rule = candidate.rule;
         candidate.selected
+            && !candidate.stalled
             && !rule.dry_run
             && !rule.terminating
             && self.excused_until(index).is_none()
+    }
+
+    /// Is it the last moment to take over the completion of the rule that this one replaces, whatever keeps
+    /// this one from acting? Else the node would be held again as soon as it may.
+    pub(super) fn inherits(&self, index: usize) -> bool {
+        let candidate = &self.rules[index];
+        let rule = candidate.rule;
+        let goes = |replaced: &Rule| replaced.terminating;
+        candidate.selected
+            && !rule.dry_run
+            && !rule.terminating
+            && candidate.replaces.is_some_and(goes)
     }
 
     /// Was the rule's bootstrap, or that of the one that it replaces, completed here before? Boots are

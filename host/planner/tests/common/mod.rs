@@ -124,6 +124,7 @@ pub struct Case {
     pub rule: Rule,
     pub verdict: Option<Verdict>,
     pub selected: bool,
+    pub stalled: bool,
     pub seen_present: bool,
     pub within_budget: bool,
 }
@@ -134,8 +135,17 @@ impl Case {
             rule,
             verdict: Some(verdict),
             selected: true,
+            stalled: false,
             seen_present: false,
             within_budget: true,
+        }
+    }
+
+    pub fn stalled(rule: Rule) -> Self {
+        Self {
+            selected: true,
+            stalled: true,
+            ..Self::not_selected(rule)
         }
     }
 
@@ -144,6 +154,7 @@ impl Case {
             rule,
             verdict: None,
             selected: false,
+            stalled: false,
             seen_present: false,
             within_budget: true,
         }
@@ -160,6 +171,7 @@ pub fn plan_with(node: &Node, cases: &[Case], stalled: &BTreeSet<String>) -> Pla
         .map(|case| Candidate {
             rule: &case.rule,
             selected: case.selected,
+            stalled: case.stalled,
             verdict: case.verdict.as_ref(),
             seen_present: case.seen_present,
             replaces: cases
@@ -174,6 +186,7 @@ pub fn plan_with(node: &Node, cases: &[Case], stalled: &BTreeSet<String>) -> Pla
         now: at(60),
         rules: &rules,
         stalled,
+        gone: &BTreeSet::new(),
         prefixes: &TaintPrefixes::default(),
         only: None,
     })

@@ -50,7 +50,10 @@ async fn nrc_260_compat_j_conflict_is_decided_per_node_and_nothing_flaps() {
         })
     };
     let stored = conflicting(1).await.unwrap();
-    let conditions = stored.status.unwrap().conditions;
+    let status = stored.status.unwrap();
+    // `both` does not carry the taint, and is not let be by this rule.
+    assert_eq!(status.nodes.unwrap().released, Some(0));
+    let conditions = status.conditions;
     assert!(
         conditions[1].message.contains("on 1 node"),
         "{conditions:?}"
