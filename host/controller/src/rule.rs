@@ -332,6 +332,7 @@ fn compose(shared: &Shared, object: &NodeReadinessRule, uid: &str) -> NodeReadin
         .iter()
         .filter(|node| active.selector.matches(&node.facts.labels))
         .count();
+    shared.selects(active, matched);
     let new_nodes = new_nodes(active, &shared.limits.prefixes, now);
     let mut ledger = shared.ledger();
     let entry = ledger.rule(uid);
