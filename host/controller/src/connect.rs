@@ -100,6 +100,7 @@ fn layers(config: Config) -> kube::Result<ClientBuilder<Service>> {
         .default_retry
         .then(|| RetryLayer::new(RetryPolicy::server_retry()));
     let service = ServiceBuilder::new()
+        .map_request(as_of_now)
         .layer(config.base_uri_layer())
         .option_layer(retry)
         .option_layer(config.auth_layer()?)
@@ -110,6 +111,26 @@ fn layers(config: Config) -> kube::Result<ClientBuilder<Service>> {
         service.boxed(),
         config.default_namespace,
     ))
+}
+
+/// A list that begins a watch is to be as new as the question. The watcher asks for any that is there
+/// (`resourceVersion=0`). A server whose cache is behind answers that with what was so a while ago: a rule that
+/// was suspended meanwhile would act again, and what it does then nobody takes back. With no version the answer
+/// is a consistent read.
+fn as_of_now(mut request: http::Request<Body>) -> http::Request<Body> {
+    let uri = request.uri();
+    let query = uri.query().unwrap_or_default();
+    if query.contains("sendInitialEvents=true") {
+        let parts = query.split('&').filter(|part| *part != "resourceVersion=0");
+        let parts: Vec<&str> = parts.collect();
+        let path = format!("{}?{}", uri.path(), parts.join("&"));
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = path.parse().ok();
+        if let Ok(uri) = http::Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
 }
 
 struct Cluster {

@@ -431,6 +431,7 @@ fn compose(
         .iter()
         .filter(|node| active.selector.matches(&node.facts.labels))
         .count();
+    shared.selects(active, matched);
     let new_nodes = match &problem {
         None => new_nodes(active, &shared.limits.prefixes, Timestamp::now()),
         Some(problem) => NewNodes {

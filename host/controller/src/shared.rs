@@ -14,7 +14,7 @@ use planner::plan::{Action, State};
 use planner::rule::TaintId;
 use tracing::error;
 
-use crate::decide::{Decided, Rules, Seats};
+use crate::decide::{ActiveRule, Decided, Rules, Seats};
 use crate::events::Events;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -261,6 +261,9 @@ impl Shared {
                 continue;
             }
             let mut failed = false;
+            // Also where nothing else is news: who asked first may have counted a node that was released
+            // meanwhile.
+            let mut room = false;
             let changed = match outcome {
                 Some((_, outcome)) => {
                     let failure = error(&rule.taint).and_then(|error| match outcome.action {
@@ -284,12 +287,12 @@ impl Shared {
                         alarms.push((rule.name.clone(), nodes, entry.nodes.len(), alarm.window));
                     }
                     if !failed {
-                        self.seats.settle(active, &node.name, outcome.counts);
+                        room = self.seats.settle(active, &node.name, outcome.counts);
                     }
                     entry.note(node, rule, outcome, failure, now)
                 }
                 None => {
-                    self.seats.settle(active, &node.name, false);
+                    room = self.seats.settle(active, &node.name, false);
                     entry.forget(&node.name)
                 }
             };
@@ -299,6 +302,8 @@ impl Shared {
             }
             if changed {
                 self.status_due(&rule.name);
+            }
+            if changed || room {
                 // Those that wait for a place in the budget, as many as there are.
                 let left = self.seats.left(active).unwrap_or_default();
                 for waiting in entry
@@ -318,6 +323,20 @@ impl Shared {
                 window.as_secs()
             );
             self.freeze(&rule, why);
+        }
+    }
+
+    /// A rule selects so many nodes now. Where that is room in its budget, those that wait for it are due: they
+    /// may have been refused by an older count, and nothing else brings them back.
+    pub(crate) fn selects(&self, active: &ActiveRule, matched: usize) {
+        self.seats.selects(active, matched);
+        let left = self.seats.left(active).unwrap_or_default();
+        let mut ledger = self.ledger();
+        let waiting = &ledger.rule(&active.rule.uid).over_budget;
+        let waiting: Vec<String> = waiting.iter().take(left).cloned().collect();
+        drop(ledger);
+        for name in waiting {
+            self.nodes_due.add(name);
         }
     }
 

@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod helm;
 mod host;
 pub mod link;
+pub mod past;
 pub mod proxy;
 pub mod reporter;
 pub mod scale;

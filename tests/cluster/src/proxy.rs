@@ -10,7 +10,8 @@ use anyhow::Context;
 use control_plane::Lifetime;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use http::{Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -19,13 +20,21 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kube::Client;
 use kube::client::Body;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
+use crate::past::Past;
 use crate::webhook::Pair;
 use crate::{Cluster, Host, tls};
+
+/// Where all nodes and all rules are.
+pub(crate) const LISTS: [&str; 2] = [
+    "/api/v1/nodes",
+    "/apis/readiness.node.x-k8s.io/v1alpha1/nodereadinessrules",
+];
 
 /// A request that went through.
 #[derive(Debug, Clone)]
@@ -42,8 +51,10 @@ pub struct Passed {
 pub enum Fault {
     /// Nothing.
     Pass,
-    /// Answers with this status instead.
+    /// Answers with this status instead, and without a word: as something on the way does.
     Refuse(StatusCode),
+    /// The same as an API server does: with a `Status`, and where it is busy with when to come back.
+    Explain(StatusCode),
     /// Never answers, and sends nothing on.
     Stall,
     /// Sends it on, and breaks the connection instead of answering.
@@ -61,6 +72,17 @@ pub struct Watches {
     pub path: &'static str,
     /// Those that are open break when this number changes.
     pub generation: u64,
+    /// Do they break because the server has forgotten their resource version? Then the host lists again.
+    pub expired: bool,
+}
+
+/// What whoever comes through a proxy sees of the cluster. All of it, as it is, by default.
+#[derive(Clone, Default)]
+pub struct View {
+    /// Nodes and rules with these labels alone.
+    pub selector: Option<String>,
+    /// What the server still answers from after a reconnect.
+    pub past: Option<Arc<Past>>,
 }
 
 /// Looks at method and path of each request.
@@ -80,7 +102,15 @@ impl Proxy {
     /// # Errors
     /// No port.
     pub async fn start(client: Client, hook: Arc<Hook>) -> anyhow::Result<Self> {
-        Self::start_with(client, hook, None).await
+        Self::start_with(client, hook, View::default(), None).await
+    }
+
+    /// The same, and whoever comes this way sees only a part of the cluster, or what it was.
+    ///
+    /// # Errors
+    /// No port.
+    pub async fn start_view(client: Client, hook: Arc<Hook>, view: View) -> anyhow::Result<Self> {
+        Self::start_with(client, hook, view, None).await
     }
 
     /// The same by TLS, for whoever speaks nothing else.
@@ -88,12 +118,14 @@ impl Proxy {
     /// # Errors
     /// No port, or this is no certificate.
     pub async fn start_tls(client: Client, hook: Arc<Hook>, pair: &Pair) -> anyhow::Result<Self> {
-        Self::start_with(client, hook, Some(tls::acceptor(pair)?)).await
+        let tls = Some(tls::acceptor(pair)?);
+        Self::start_with(client, hook, View::default(), tls).await
     }
 
     async fn start_with(
         client: Client,
         hook: Arc<Hook>,
+        view: View,
         tls: Option<TlsAcceptor>,
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -108,6 +140,7 @@ impl Proxy {
                     hook: Arc::clone(&hook),
                     seen: Arc::clone(&seen),
                     watches: is.clone(),
+                    view: view.clone(),
                 };
                 let service = service_fn(move |request| between.clone().forward(request));
                 let tls = tls.clone();
@@ -214,7 +247,7 @@ impl Drop for Proxy {
 }
 
 /// What goes back to the host.
-type Answer = UnsyncBoxBody<Bytes, io::Error>;
+pub(crate) type Answer = UnsyncBoxBody<Bytes, io::Error>;
 
 /// What stands between one connection of the host and the API server.
 #[derive(Clone)]
@@ -223,19 +256,32 @@ struct Between {
     hook: Arc<Hook>,
     seen: Arc<Mutex<Vec<Passed>>>,
     watches: watch::Receiver<Watches>,
+    view: View,
 }
 
 impl Between {
     /// An error breaks the connection.
-    async fn forward(self, request: Request<Incoming>) -> Result<Response<Answer>, io::Error> {
+    async fn forward(self, mut request: Request<Incoming>) -> Result<Response<Answer>, io::Error> {
         let (method, path) = (request.method().to_string(), request.uri().to_string());
         let fault = (self.hook)(method.clone(), path.clone()).await;
+        if let Some(selector) = &self.view.selector {
+            select(&mut request, selector).map_err(io::Error::other)?;
+        }
+        let past = self.view.past.as_ref();
         let answer = match fault {
             Fault::Stall => return futures::future::pending().await,
-            Fault::Refuse(status) => empty(status),
-            Fault::Pass | Fault::Lose | Fault::Then(_) => send(self.client.clone(), request)
-                .await
-                .unwrap_or_else(|_| empty(StatusCode::BAD_GATEWAY)),
+            Fault::Refuse(status) => boxed(empty(status)),
+            Fault::Explain(status) => boxed(explained(status)),
+            Fault::Pass | Fault::Lose | Fault::Then(_) => {
+                match past.and_then(|past| past.answer(&self.client, request.uri())) {
+                    Some(answer) => answer,
+                    None => boxed(
+                        send(self.client.clone(), request)
+                            .await
+                            .unwrap_or_else(|_| empty(StatusCode::BAD_GATEWAY)),
+                    ),
+                }
+            }
         };
         let status = answer.status().as_u16();
         let is_watch = path.contains("watch=true");
@@ -257,10 +303,14 @@ impl Between {
             if is_watch {
                 interrupt(body, self.watches, &path)
             } else {
-                body.map_err(io::Error::other).boxed_unsync()
+                body
             }
         }))
     }
+}
+
+fn boxed(answer: Response<Body>) -> Response<Answer> {
+    answer.map(|body| body.map_err(io::Error::other).boxed_unsync())
 }
 
 fn empty(status: StatusCode) -> Response<Body> {
@@ -269,11 +319,47 @@ fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
+/// As an API server refuses.
+fn explained(status: StatusCode) -> Response<Body> {
+    let reason = match status.as_u16() {
+        409 => "Conflict",
+        422 => "Invalid",
+        429 => "TooManyRequests",
+        504 => "Timeout",
+        _ => "InternalError",
+    };
+    let text = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "the proxy of a test refuses it", "reason": reason, "code": status.as_u16(),
+    });
+    let mut response = Response::new(Body::from(text.to_string().into_bytes()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// Asks for those nodes or rules alone, where it asks for all.
+fn select(request: &mut Request<Incoming>, selector: &str) -> anyhow::Result<()> {
+    let uri = request.uri();
+    if request.method() != Method::GET || !LISTS.contains(&uri.path()) {
+        return Ok(());
+    }
+    let query = uri.query().unwrap_or_default();
+    let selector = selector.replace('=', "%3D");
+    *request.uri_mut() = format!("{}?{query}&labelSelector={selector}", uri.path()).parse()?;
+    Ok(())
+}
+
 /// A watch that can be paused and broken.
-fn interrupt(body: Body, watches: watch::Receiver<Watches>, path: &str) -> Answer {
+fn interrupt(body: Answer, watches: watch::Receiver<Watches>, path: &str) -> Answer {
     let path: Arc<str> = path.into();
     let born = watches.borrow().generation;
     let mut breaks = watches.clone();
+    let how = watches.clone();
     let frames = body.into_data_stream().then(move |data| {
         let (mut watches, path) = (watches.clone(), Arc::clone(&path));
         async move {
@@ -290,7 +376,17 @@ fn interrupt(body: Body, watches: watch::Receiver<Watches>, path: &str) -> Answe
             futures::future::pending::<()>().await;
         }
     };
-    let end = futures::stream::once(async { Err(io::ErrorKind::ConnectionReset.into()) });
+    let end = futures::stream::once(async move {
+        if how.borrow().expired {
+            let gone = json!({ "type": "ERROR", "object": {
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "too old resource version", "reason": "Expired", "code": 410,
+            }});
+            Ok(Frame::data(format!("{gone}\n").into()))
+        } else {
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+    });
     let frames = frames.take_until(Box::pin(broken)).chain(end);
     StreamBody::new(frames).boxed_unsync()
 }

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cluster_tests::proxy::{Fault, Passed, Proxy};
 use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use kube::ResourceExt;
 use kube::api::{WatchEvent, WatchParams};
 use planner::ownership;
@@ -66,7 +68,11 @@ async fn nrc_362_408_compat_028_a_taint_that_admission_refuses_does_not_hold_up_
             .apply(&agent_rule(name, "continuous").replace("security-agent-ready", key))
             .unwrap();
     }
-    let host = cluster.start_host().await.unwrap();
+    let pass = |_, _| -> BoxFuture<'static, Fault> { Box::pin(async { Fault::Pass }) };
+    let proxy = Proxy::start(cluster.client.clone(), Arc::new(pass))
+        .await
+        .unwrap();
+    let host = proxy.start_host(&cluster).await.unwrap();
     for key in [GUIDE_TAINT, "readiness.k8s.io/third"] {
         for node in ["node-1", "node-2"] {
             cluster.until_tainted(node, key, true).await.unwrap();
@@ -101,7 +107,23 @@ async fn nrc_362_408_compat_028_a_taint_that_admission_refuses_does_not_hold_up_
         note.contains("'refused'") && note.contains("not wanted here"),
         "{note}"
     );
-    // It is tried again: once nobody is against it any more, it goes through.
+    // It is tried again and again, and told once.
+    let tried = || {
+        let is =
+            |request: &&Passed| request.path.contains("/nodes/node-1?") && request.status == 422;
+        proxy.passed().iter().filter(is).count()
+    };
+    let before = tried();
+    wait::until_true("it was tried some times more", || async {
+        Ok(tried() > before + 8)
+    })
+    .await
+    .unwrap();
+    for node in ["node-1", "node-2"] {
+        let told = cluster.events(node, "PatchFailed").await.unwrap();
+        assert_eq!(told.len(), 1, "{told:?}");
+    }
+    // Once nobody is against it any more, it goes through.
     cluster
         .plane
         .kubectl_ok(&[

@@ -11,6 +11,8 @@ mod away;
 mod records;
 #[path = "leader/rights.rs"]
 mod rights;
+#[path = "leader/slow.rs"]
+mod slow;
 #[path = "leader/takeover.rs"]
 mod takeover;
 #[path = "leader/terms.rs"]

@@ -131,18 +131,30 @@ async fn nrc_235_339_relabelled_out_while_the_host_is_down_the_taint_goes_and_fo
 #[tokio::test]
 async fn nrc_247_compat_023_compat_j_deleted_a_rule_takes_its_taints_and_completions_with_it() {
     let cluster = Cluster::start().await.unwrap();
-    for name in ["ready", "waiting"] {
+    for name in ["ready", "waiting", "long-ago", "of-another"] {
         cluster.create_node(&worker(name, false)).await.unwrap();
     }
     cluster.agent_reports("ready", "True").await;
+    // As the Go controller once wrote it: under the rule's name, with a value or without a meaning.
+    let older = "readiness.k8s.io/bootstrap-completed-agent";
+    let completion = json!({ older: "true" });
+    cluster.annotate_node("long-ago", completion).await.unwrap();
+    let theirs = "readiness.k8s.io/bootstrap-completed-agent-2";
+    let completion = json!({ theirs: "{\"rule-name\":\"agent-2\"}" });
+    cluster
+        .annotate_node("of-another", completion)
+        .await
+        .unwrap();
     let host = cluster.start_host().await.unwrap();
     cluster
         .apply(&agent_rule("agent", "bootstrap-only"))
         .unwrap();
-    cluster.until_held("waiting").await;
+    for name in ["waiting", "of-another"] {
+        cluster.until_held(name).await;
+    }
     let stored = cluster
-        .until_status("agent", "one is complete", |status| {
-            status.nodes.is_some_and(|nodes| nodes.completed == Some(1))
+        .until_status("agent", "two are complete", |status| {
+            status.nodes.is_some_and(|nodes| nodes.completed == Some(2))
         })
         .await
         .unwrap();
@@ -160,11 +172,10 @@ async fn nrc_247_compat_023_compat_j_deleted_a_rule_takes_its_taints_and_complet
                 .unwrap()
                 .is_empty()
         );
-        let ours = node
-            .annotations()
-            .keys()
-            .find(|key| key.contains("readiness"));
-        assert_eq!(ours, None, "{}", node.name_any());
+        let mut ours = node.annotations().keys();
+        let ours = ours.find(|key| key.contains("readiness"));
+        let stays = Some(theirs).filter(|_| node.name_any() == "of-another");
+        assert_eq!(ours.map(String::as_str), stays, "{}", node.name_any());
     }
     host.terminate().await.unwrap();
 }

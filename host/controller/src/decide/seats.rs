@@ -84,14 +84,24 @@ impl Seats {
         })
     }
 
-    /// Does the rule hold the node, in a way that counts? As the node was just seen or patched.
-    pub(crate) fn settle(&self, active: &ActiveRule, node: &str, counts: bool) {
-        if let Some(taken) = self.lock().get_mut(&key(active)) {
-            if counts {
+    /// Does the rule hold the node, in a way that counts? As the node was just seen or patched. Says whether
+    /// that makes room.
+    pub(crate) fn settle(&self, active: &ActiveRule, node: &str, counts: bool) -> bool {
+        match self.lock().get_mut(&key(active)) {
+            Some(taken) if counts => {
                 taken.nodes.insert(node.to_owned());
-            } else {
-                taken.nodes.remove(node);
+                false
             }
+            Some(taken) => taken.nodes.remove(node),
+            None => false,
+        }
+    }
+
+    /// The rule selects so many nodes, as somebody just counted.
+    pub(crate) fn selects(&self, active: &ActiveRule, matched: usize) {
+        if let Some(taken) = self.lock().get_mut(&key(active)) {
+            taken.matched = matched;
+            taken.counted = Instant::now();
         }
     }
 

@@ -89,6 +89,53 @@ async fn nrc_260_compat_j_conflict_is_decided_per_node_and_nothing_flaps() {
     host.terminate().await.unwrap();
 }
 
+/// The name decides only between two of the same second: here it says the opposite of the age.
+#[tokio::test]
+async fn compat_j_conflict_is_won_by_the_older_rule_whatever_its_name() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("z-older", "continuous")).unwrap();
+    cluster.until_held("node-1").await;
+    let created = async |name: &str| {
+        let rule = cluster.rules().get_metadata(name).await.unwrap();
+        rule.metadata.creation_timestamp.unwrap().0
+    };
+    let second = created("z-older").await + jiff::SignedDuration::from_secs(1);
+    wait::until_true("the second is over", || async {
+        Ok(jiff::Timestamp::now() > second)
+    })
+    .await
+    .unwrap();
+    // It would let the node go.
+    cluster
+        .set_condition("node-1", "example.com/Other", "True")
+        .await
+        .unwrap();
+    let younger = agent_rule("a-younger", "continuous").replace(AGENT, "example.com/Other");
+    cluster.apply(&younger).unwrap();
+    assert!(created("a-younger").await > created("z-older").await);
+    for (rule, conflicting) in [("a-younger", 1), ("z-older", 0)] {
+        cluster
+            .until_status(rule, "it knows who decides", |status| {
+                let counts = status.nodes.unwrap_or_default();
+                (counts.conflicting, counts.pending) == (Some(conflicting), Some(0))
+            })
+            .await
+            .unwrap();
+    }
+    cluster.until_worked_off().await.unwrap();
+    assert_eq!(cluster.readiness_taints("node-1").await.unwrap().len(), 1);
+    // A host that starts anew finds the same.
+    host.terminate().await.unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.until_worked_off().await.unwrap();
+    assert_eq!(cluster.readiness_taints("node-1").await.unwrap().len(), 1);
+    cluster.delete_rule("z-older").await.unwrap();
+    cluster.until_released("node-1").await;
+    host.terminate().await.unwrap();
+}
+
 /// The same key with two effects, by two rules: each has its own taint, record and opinion.
 #[tokio::test]
 async fn compat_j_other_effect_is_another_taint() {

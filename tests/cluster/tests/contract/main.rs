@@ -1,6 +1,7 @@
 //! Lines of the compatibility contract that no other test proves on a real API server.
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
+mod budget;
 mod changes;
 mod conflict;
 mod other_definition;

@@ -1,220 +1,210 @@
-//! Stories that are told the same way every time, and what the cluster looks like after each scene.
+//! A story: what is done in a cluster, step by step, and what is so when each step has come to rest.
 
-use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use api::rule::status::NodeReadinessRuleStatus;
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
-use futures::future::BoxFuture;
-use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use anyhow::Context;
+use cluster_tests::{AGENT, GUIDE_TAINT, NodeSpec, worker};
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-/// What is in the cluster, without what differs each time: times, versions, UIDs.
-pub type Scene = BTreeMap<String, Value>;
+use crate::killed::Write;
+use crate::scene::{self, Scene};
+use crate::stage::Part;
 
-type Step = for<'a> fn(&'a Cluster) -> BoxFuture<'a, anyhow::Result<()>>;
-type Settled = for<'a> fn(&'a Scene) -> bool;
+/// Longer than anything takes beside many others: a host that is killed while it leads is replaced
+/// after 15 s.
+const DEADLINE: Duration = Duration::from_secs(90);
+/// Many stories are played at once, before one API server.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Steps, each with what is true when it has come to rest.
-pub struct Story(Vec<(Step, Settled)>);
+/// What is told the same way every time. Names are those in the story; in a text, `$` stands before a
+/// name, and `<3>` or `<-60>` is the time in so many seconds.
+pub struct Story {
+    pub name: &'static str,
+    /// Of the host.
+    pub flags: &'static [&'static str],
+    /// What is there before any host is.
+    pub before: Vec<Do>,
+    pub steps: Vec<Step>,
+    /// Writes that are told apart: to one object in one step, so many. The rest is tried again and again.
+    pub repeats: usize,
+    /// The writes after which a host is killed.
+    pub killed: fn(&Write) -> bool,
+}
+
+/// Something is done, and then this is so.
+pub struct Step {
+    pub does: Vec<Do>,
+    /// `node`: it carries the guide's taint; `node/other`: it carries `readiness.k8s.io/other`. Nobody
+    /// else carries one.
+    pub held: &'static [&'static str],
+    /// All rules, with the reason of their `Ready`.
+    pub rules: &'static [(&'static str, &'static str)],
+}
+
+/// What somebody does who is not the host.
+pub enum Do {
+    /// Creates a worker: its name, whether it is tainted from its first moment, what its agent reports.
+    Node(&'static str, bool, Option<&'static str>),
+    /// The agent of a node reports this.
+    Report(&'static str, &'static str),
+    /// Merges this into a node.
+    ChangeNode(&'static str, Value),
+    /// Merges this into a node's status.
+    NodeStatus(&'static str, Value),
+    /// Creates a rule, with this merged into it.
+    Rule(&'static str, &'static str, Value),
+    /// Merges this into a rule.
+    ChangeRule(&'static str, Value),
+    /// Writes a rule's status.
+    RuleStatus(&'static str, Value),
+    /// Deletes a rule.
+    DeleteRule(&'static str),
+}
 
 impl Story {
+    pub fn new(name: &'static str, steps: Vec<Step>) -> Self {
+        Self {
+            name,
+            flags: &[],
+            before: Vec::new(),
+            steps,
+            repeats: usize::MAX,
+            killed: |_| true,
+        }
+    }
+
+    /// Does what is there before any host is.
+    pub async fn begin(&self, part: &Part) -> anyhow::Result<()> {
+        for what in &self.before {
+            what.done(part).await?;
+        }
+        Ok(())
+    }
+
     /// Plays it, and returns what the cluster looked like after each step. Where it is known what it
     /// shall look like, waits for exactly that.
     pub async fn play(
         &self,
-        cluster: &Cluster,
-        expected: Option<&Vec<Scene>>,
+        part: &Part,
+        expected: Option<&[Scene]>,
+        mut next: impl FnMut(usize),
     ) -> anyhow::Result<Vec<Scene>> {
         let mut scenes = Vec::new();
-        for (index, (step, settled)) in self.0.iter().enumerate() {
-            step(cluster).await?;
-            let wanted = expected.and_then(|scenes| scenes.get(index));
-            let what = format!("scene {index}, expected {wanted:#?}");
-            let scene = wait::until(&what, || async {
-                let scene = scene(cluster).await?;
-                let there = wanted.map_or_else(|| settled(&scene), |wanted| *wanted == scene);
-                Ok(if there {
-                    Ok(scene)
-                } else {
-                    Err(format!("{scene:#?}"))
-                })
-            });
-            scenes.push(scene.await?);
+        for (index, step) in self.steps.iter().enumerate() {
+            next(index);
+            scenes.push(self.play_step(part, step, index, expected).await?);
         }
         Ok(scenes)
     }
 
-    /// Removes what the story left behind.
-    pub async fn clear(&self, cluster: &Cluster) -> anyhow::Result<()> {
-        for node in cluster.nodes().list(&Default::default()).await? {
-            cluster
-                .nodes()
-                .delete(&node.name_any(), &DeleteParams::default())
-                .await?;
+    /// Plays one step of it.
+    pub async fn play_step(
+        &self,
+        part: &Part,
+        step: &Step,
+        index: usize,
+        expected: Option<&[Scene]>,
+    ) -> anyhow::Result<Scene> {
+        for what in &step.does {
+            what.done(part).await?;
         }
-        anyhow::ensure!(
-            cluster
-                .rules()
-                .list(&Default::default())
-                .await?
-                .items
-                .is_empty()
-        );
-        Ok(())
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let scene = scene::look(part).await?;
+            let wrong = match expected {
+                Some(scenes) => scene::difference(&scenes[index], &scene),
+                None => scene::unsettled(step, &scene),
+            };
+            let Some(wrong) = wrong else {
+                return Ok(scene);
+            };
+            anyhow::ensure!(
+                Instant::now() < end,
+                "step {index} does not come to rest: {wrong}"
+            );
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
 }
 
-/// A node is held until it is ready once; one that is ready is only recorded; the rule goes.
-pub fn bootstrap() -> Story {
-    Story(vec![
-        (
-            |cluster| {
-                Box::pin(async move {
-                    for name in ["early", "late"] {
-                        cluster.create_node(&worker(name, false)).await?;
-                    }
-                    cluster
-                        .set_condition("early", "example.com/AgentReady", "True")
-                        .await?;
-                    cluster.apply(&agent_rule("agent", "bootstrap-only"))?;
-                    Ok(())
-                })
-            },
-            |scene| tainted(scene) == ["late"] && counts(scene, 1, 2),
-        ),
-        (
-            |cluster| Box::pin(cluster.set_condition("late", "example.com/AgentReady", "True")),
-            |scene| tainted(scene).is_empty() && counts(scene, 0, 2),
-        ),
-        (delete_rule, |scene| scene.len() == 2),
-    ])
-}
-
-/// Nodes are held and released as they change; one leaves the rule while it is held; the rule goes
-/// while it holds.
-pub fn continuous() -> Story {
-    Story(vec![
-        (
-            |cluster| {
-                Box::pin(async move {
-                    for name in ["one", "two"] {
-                        cluster.create_node(&worker(name, false)).await?;
-                    }
-                    cluster.apply(&agent_rule("agent", "continuous"))?;
-                    Ok(())
-                })
-            },
-            |scene| tainted(scene) == ["one", "two"] && counts(scene, 2, 2),
-        ),
-        (
-            |cluster| {
-                Box::pin(async move {
-                    cluster
-                        .set_condition("one", "example.com/AgentReady", "True")
-                        .await?;
-                    let labels = json!({ "node-role.kubernetes.io/worker": null });
-                    let patch = Patch::Merge(json!({ "metadata": { "labels": labels } }));
-                    cluster
-                        .nodes()
-                        .patch("two", &PatchParams::default(), &patch)
-                        .await?;
-                    Ok(())
-                })
-            },
-            |scene| tainted(scene).is_empty() && counts(scene, 0, 1),
-        ),
-        (
-            |cluster| Box::pin(cluster.set_condition("one", "example.com/AgentReady", "False")),
-            |scene| tainted(scene) == ["one"] && counts(scene, 1, 1),
-        ),
-        (delete_rule, |scene| {
-            scene.len() == 2 && tainted(scene).is_empty()
-        }),
-    ])
-}
-
-fn delete_rule(cluster: &Cluster) -> BoxFuture<'_, anyhow::Result<()>> {
-    Box::pin(async move {
-        cluster
-            .rules()
-            .delete("agent", &DeleteParams::default())
-            .await?;
-        Ok(())
-    })
-}
-
-/// The nodes that carry the guide's taint.
-fn tainted(scene: &Scene) -> Vec<&str> {
-    let carries = |node: &&String| scene[*node]["taints"].to_string().contains(GUIDE_TAINT);
-    let nodes = scene.keys().filter(|name| !name.starts_with("rule/"));
-    nodes.filter(carries).map(String::as_str).collect()
-}
-
-/// Does the rule's status hold so many of so many listed nodes?
-fn counts(scene: &Scene, held: i64, listed: usize) -> bool {
-    let status = &scene["rule/agent"]["status"];
-    let ready = status["conditions"][0]["status"] == "True";
-    let nodes = status["nodeEvaluations"].as_array().map_or(0, Vec::len);
-    ready && status["nodes"]["held"] == held && nodes == listed
-}
-
-async fn scene(cluster: &Cluster) -> anyhow::Result<Scene> {
-    let mut scene = Scene::new();
-    let mut uids = BTreeMap::new();
-    for mut rule in cluster.rules().list(&Default::default()).await? {
-        uids.insert(rule.uid().unwrap_or_default(), rule.name_any());
-        let status = rule.status.as_mut().map(timeless);
-        let shown = json!({ "finalizers": rule.finalizers(), "status": status });
-        scene.insert(format!("rule/{}", rule.name_any()), shown);
-    }
-    for node in cluster.nodes().list(&Default::default()).await? {
-        let named = |text: &str| {
-            let mut text = text.to_owned();
-            for (uid, name) in &uids {
-                text = text.replace(uid, name);
+impl Do {
+    async fn done(&self, part: &Part) -> anyhow::Result<()> {
+        let (nodes, rules) = (part.cluster.nodes(), part.cluster.rules());
+        let (parameters, named) = (PatchParams::default(), |name: &str| part.named(name));
+        match self {
+            Self::Node(name, tainted, report) => {
+                let spec = NodeSpec {
+                    name: named(name),
+                    ..worker(name, *tainted)
+                };
+                let mut node = spec.node();
+                let labels = node.metadata.labels.get_or_insert_default();
+                labels.extend(part.labels());
+                nodes.create(&PostParams::default(), &node).await?;
+                if let Some(status) = report {
+                    let set = part.cluster.set_condition(&spec.name, AGENT, status);
+                    set.await?;
+                }
             }
-            text
-        };
-        let annotations: BTreeMap<_, _> = (node.annotations().iter())
-            .map(|(key, value)| (named(key), without_times(&named(value))))
-            .collect();
-        let mut taints = node
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.taints.clone())
-            .unwrap_or_default();
-        taints.sort_by(|one, two| one.key.cmp(&two.key));
-        scene.insert(
-            node.name_any(),
-            json!({ "annotations": annotations, "taints": taints }),
-        );
-    }
-    Ok(scene)
-}
-
-fn timeless(status: &mut NodeReadinessRuleStatus) -> Value {
-    let mut value = json!(status);
-    drop_times(&mut value);
-    value
-}
-
-/// The records of owners say since when.
-fn without_times(text: &str) -> Value {
-    let Ok(mut value) = serde_json::from_str(text) else {
-        return text.into();
-    };
-    drop_times(&mut value);
-    value
-}
-
-fn drop_times(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|key, _| !key.ends_with("Time") && key != "since");
-            map.values_mut().for_each(drop_times);
+            Self::Report(name, status) => {
+                let name = named(name);
+                part.cluster.set_condition(&name, AGENT, status).await?;
+            }
+            Self::ChangeNode(name, change) => {
+                let patch = Patch::Merge(resolved(part, change)?);
+                nodes.patch(&named(name), &parameters, &patch).await?;
+            }
+            Self::NodeStatus(name, change) => {
+                let patch = Patch::Merge(json!({ "status": resolved(part, change)? }));
+                nodes
+                    .patch_status(&named(name), &parameters, &patch)
+                    .await?;
+            }
+            Self::Rule(name, mode, more) => {
+                let mut rule = json!({
+                    "apiVersion": "readiness.node.x-k8s.io/v1alpha1", "kind": "NodeReadinessRule",
+                    "metadata": { "name": named(name), "labels": part.labels() },
+                    "spec": {
+                        "conditions": [{ "type": AGENT, "requiredStatus": "True" }],
+                        "taint": { "key": GUIDE_TAINT, "effect": "NoSchedule", "value": "pending" },
+                        "enforcementMode": mode,
+                        "nodeSelector": { "matchLabels": { "node-role.kubernetes.io/worker": "" } },
+                    },
+                });
+                json_patch::merge(&mut rule, &resolved(part, more)?);
+                let rule = serde_json::from_value(rule)?;
+                rules.create(&PostParams::default(), &rule).await?;
+            }
+            Self::ChangeRule(name, change) => {
+                let patch = Patch::Merge(resolved(part, change)?);
+                rules.patch(&named(name), &parameters, &patch).await?;
+            }
+            Self::RuleStatus(name, status) => {
+                let patch = Patch::Merge(json!({ "status": resolved(part, status)? }));
+                rules
+                    .patch_status(&named(name), &parameters, &patch)
+                    .await?;
+            }
+            Self::DeleteRule(name) => {
+                rules.delete(&named(name), &DeleteParams::default()).await?;
+            }
         }
-        Value::Array(list) => list.iter_mut().for_each(drop_times),
-        _ => {}
+        Ok(())
     }
+}
+
+/// With names and times in their places.
+fn resolved(part: &Part, value: &Value) -> anyhow::Result<Value> {
+    let text = value.to_string().replace('$', &part.named(""));
+    let mut pieces = text.split('<');
+    let mut resolved = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (seconds, rest) = piece.split_once('>').context("a time without an end")?;
+        let at = Timestamp::now() + SignedDuration::from_secs(seconds.parse()?);
+        resolved.push_str(&Timestamp::from_second(at.as_second())?.to_string());
+        resolved.push_str(rest);
+    }
+    Ok(serde_json::from_str(&resolved)?)
 }

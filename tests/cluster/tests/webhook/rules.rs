@@ -117,6 +117,7 @@ async fn nrc_414_compat_034_to_039_rules_are_reviewed() {
     compat_034_035_038_what_is_wrong_with_a_rule(&asked).await;
     compat_036_037_one_taint_on_one_node_has_one_rule(&asked).await;
     compat_039_warnings(&asked);
+    compat_j_replacing_a_rule_is_allowed_beside_that_rule_alone(&asked).await;
     a_policy_or_budget_that_it_cannot_have(&asked).await;
     asked.host.terminate().await.unwrap();
 }
@@ -169,6 +170,34 @@ async fn compat_036_037_one_taint_on_one_node_has_one_rule(asked: &Asked) {
     // The update of a rule does not conflict with the rule.
     let value = json!({"spec": {"taint": {"value": "v"}}});
     assert_eq!(asked.patch("first", value).await, "");
+}
+
+/// `first` is stored. What a rule replaces may change, and is judged anew each time.
+async fn compat_j_replacing_a_rule_is_allowed_beside_that_rule_alone(asked: &Asked) {
+    let beside = "conflicts with existing rule 'first'";
+    let of = |name: &str| with("second", "/spec/replaces", json!(name));
+    assert!(asked.refusal(&of("another")).await.contains(beside));
+    asked.store(&of("first")).await;
+    let to = |name: Value| json!({"spec": {"replaces": name}});
+    for refused in [json!("another"), json!(null)] {
+        let refusal = asked.patch("second", to(refused)).await;
+        assert!(refusal.contains(beside), "{refusal}");
+    }
+    // Two that are there already are not in the way of the rest of them.
+    assert_eq!(
+        asked
+            .patch("second", json!({"spec": {"suspend": true}}))
+            .await,
+        ""
+    );
+    // A third may stand beside neither of them.
+    let third = with("third", "/spec/replaces", json!("first"));
+    let refusal = asked.refusal(&third).await;
+    assert!(
+        refusal.contains("conflicts with existing rule 'second'"),
+        "{refusal}"
+    );
+    asked.cluster.delete_rule("second").await.unwrap();
 }
 
 async fn a_policy_or_budget_that_it_cannot_have(asked: &Asked) {

@@ -1,0 +1,138 @@
+//! An API server whose watch cache is behind: whoever lists again after a reconnect is shown what was so
+//! a while ago, under the resource version of that time, and then what happened since.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt};
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::proxy::{Answer, LISTS};
+
+/// What was so when it was remembered, and whether that is still shown.
+pub struct Past {
+    /// By the path of the list.
+    lists: Mutex<HashMap<&'static str, Value>>,
+    behind: watch::Sender<bool>,
+    /// Does it also show the past to those who ask for what is so now? No API server should.
+    always: bool,
+    shown: AtomicUsize,
+}
+
+impl Past {
+    /// With nothing to show yet. A server that keeps the rules shows an old state only to those who say
+    /// that any will do (`resourceVersion=0`); `always`: to everybody.
+    pub fn new(always: bool) -> Self {
+        Self {
+            lists: Mutex::default(),
+            behind: watch::Sender::new(false),
+            always,
+            shown: AtomicUsize::new(0),
+        }
+    }
+
+    /// Remembers what is so now of the nodes, or the rules, or both: what the paths of the lists contain.
+    /// Only of those with these labels, as far as there are any.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn remember(
+        &self,
+        client: &Client,
+        what: &str,
+        selector: &str,
+    ) -> anyhow::Result<()> {
+        for path in LISTS.into_iter().filter(|path| path.contains(what)) {
+            let uri = format!("{path}?labelSelector={}", selector.replace('=', "%3D"));
+            let list: Value = client.request(Request::get(uri).body(Vec::new())?).await?;
+            let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+            lists.insert(path, list);
+        }
+        Ok(())
+    }
+
+    /// From now on the server is behind, or has caught up.
+    pub fn show(&self, behind: bool) {
+        self.behind.send_replace(behind);
+    }
+
+    /// How many lists it answered from the past.
+    pub fn shown(&self) -> usize {
+        self.shown.load(Ordering::SeqCst)
+    }
+
+    /// The answer to a streaming list, if it is one that is answered from the past.
+    pub(crate) fn answer(&self, client: &Client, uri: &Uri) -> Option<Response<Answer>> {
+        let query = uri.query().unwrap_or_default();
+        let any_will_do = query.split('&').any(|part| part == "resourceVersion=0");
+        let is_list = query.contains("sendInitialEvents=true");
+        if !is_list || !*self.behind.borrow() || !(any_will_do || self.always) {
+            return None;
+        }
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = lists.get(uri.path())?;
+        let (events, version) = events(list)?;
+        let since = resume(uri, &version);
+        self.shown.fetch_add(1, Ordering::SeqCst);
+        let (client, mut behind) = (client.clone(), self.behind.subscribe());
+        let rest = async move {
+            // Nobody sets it any more: the same.
+            let _ = behind.wait_for(|behind| !behind).await;
+            let request = Request::get(since?).body(Body::empty())?;
+            let answer = client.send(request).await?;
+            let body = answer.into_body().into_data_stream();
+            anyhow::Ok(body.map_err(anyhow::Error::from))
+        };
+        let rest = futures::stream::once(rest).try_flatten();
+        let first = futures::stream::once(async { Ok(events.into()) });
+        let frames = first
+            .chain(rest)
+            .map_ok(Frame::data)
+            .map_err(io::Error::other);
+        Some(Response::new(StreamBody::new(frames).boxed_unsync()))
+    }
+}
+
+/// A list as the events of a streaming list, and its resource version.
+fn events(list: &Value) -> Option<(String, String)> {
+    let version = list["metadata"]["resourceVersion"].as_str()?.to_owned();
+    let kind = list["kind"].as_str()?.trim_end_matches("List");
+    let typed = |object: &Value| {
+        let mut object = object.clone();
+        object["apiVersion"] = list["apiVersion"].clone();
+        object["kind"] = kind.into();
+        object
+    };
+    let added = |object| format!("{}\n", json!({ "type": "ADDED", "object": typed(object) }));
+    let mut text: String = list["items"].as_array()?.iter().map(added).collect();
+    let end = json!({ "type": "BOOKMARK", "object": typed(&json!({ "metadata": {
+        "resourceVersion": version, "annotations": { "k8s.io/initial-events-end": "true" },
+    }}))});
+    text.push_str(&format!("{end}\n"));
+    Some((text, version))
+}
+
+/// The same watch, from a resource version on.
+fn resume(uri: &Uri, version: &str) -> anyhow::Result<Uri> {
+    let parts = uri.query().unwrap_or_default().split('&').filter(|part| {
+        let ends = [
+            "resourceVersion=",
+            "resourceVersionMatch=",
+            "sendInitialEvents=",
+        ];
+        !part.is_empty() && !ends.iter().any(|end| part.starts_with(end))
+    });
+    let query: Vec<&str> = parts.collect();
+    let query = query.join("&");
+    let uri = format!("{}?{query}&resourceVersion={version}", uri.path());
+    uri.parse().context("a watch")
+}
