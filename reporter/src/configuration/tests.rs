@@ -139,6 +139,9 @@ fn what_cannot_be_meant_is_told() {
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, "this is a key, or so").unwrap();
     let file = file.to_str().unwrap();
+    let torn = folder.path().join("torn.pem");
+    std::fs::write(&torn, "-----BEGIN CERTIFICATE-----\nMII\n").unwrap();
+    let torn = torn.to_str().unwrap();
     let https = ("CHECK_ENDPOINT", "https://localhost/");
     for (variables, expected) in [
         (
@@ -177,6 +180,7 @@ fn what_cannot_be_meant_is_told() {
             &[https, ("CHECK_CA_FILE", file)],
             "there is no certificate in PEM in it",
         ),
+        (&[https, ("CHECK_CA_FILE", torn)], "this is not PEM: "),
         (
             &[https, ("CHECK_CA_FILE", "/nowhere")],
             "CHECK_CA_FILE=/nowhere: ",

@@ -5,7 +5,6 @@
 //! [`cases::Executor`] of its own.
 
 pub mod cases;
-pub mod document;
 pub mod languages;
 pub mod program;
 pub mod tools;

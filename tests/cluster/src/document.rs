@@ -113,6 +113,23 @@ impl Step {
     }
 }
 
+/// The blocks `sh` of a page of this repository, in their order, for a test that types them in its own way.
+///
+/// # Errors
+/// As [`Document::read`]; or there is no such block.
+pub fn shell_blocks(page: &str) -> anyhow::Result<Vec<String>> {
+    let sections = Document::read(page)?.sections;
+    let steps = sections.into_iter().flat_map(|section| section.steps);
+    let blocks: Vec<String> = steps
+        .filter_map(|step| match step {
+            Step::Run(block) => Some(block),
+            Step::Look { .. } | Step::Once { .. } => None,
+        })
+        .collect();
+    ensure!(!blocks.is_empty(), "{page} tells nobody to type anything");
+    Ok(blocks)
+}
+
 fn sections(text: &str) -> anyhow::Result<Vec<Section>> {
     let section = |heading: &str| Section {
         heading: heading.to_owned(),

@@ -424,7 +424,7 @@ async fn the_documented_commands_work() {
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster.until_held("worker-1").await;
-    let blocks = cli_tests::document::shell_blocks("docs/operating.md").unwrap();
+    let blocks = cluster_tests::document::shell_blocks("docs/operating.md").unwrap();
     let commands: Vec<&str> = blocks.iter().flat_map(|block| block.lines()).collect();
     assert!(commands.len() > 10, "{commands:?}");
     for command in commands {

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
+use cluster_tests::document::shell_blocks;
 use cluster_tests::helm::Helm;
 use cluster_tests::{Cluster, agent_rule};
 use kube::ResourceExt;
@@ -11,7 +12,7 @@ use crate::values;
 #[tokio::test]
 async fn compat_046_what_the_page_about_installation_says_can_be_typed() {
     let workspace = cli_tests::program::workspace();
-    let mut lines = cli_tests::document::shell_blocks("docs/installation.md").unwrap();
+    let mut lines = shell_blocks("docs/installation.md").unwrap();
     assert_eq!(lines.len(), 4, "{lines:?}");
     // The page tells of the dry run after that which it is about.
     lines.swap(2, 3);

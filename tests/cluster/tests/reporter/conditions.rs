@@ -1,7 +1,7 @@
 //! What an answer becomes.
 
 use cluster_tests::endpoint::{Answer, Endpoint};
-use cluster_tests::{Reporter, Settings};
+use cluster_tests::{Reporter, Settings, wait};
 use k8s_openapi::api::core::v1::NodeCondition;
 
 use crate::{FALCO, NODE, cluster};
@@ -69,6 +69,37 @@ async fn compat_048_of_a_body_only_the_beginning_is_written() {
         "€".repeat(1024 / 3)
     );
     assert_eq!(says(&condition).1, expected);
+}
+
+/// Spaces at the end are not written, and what was not read is not seen: so the last byte that is read tells
+/// whether there are any.
+#[tokio::test]
+async fn compat_048_of_a_body_64_kib_are_read() {
+    let cluster = cluster().await;
+    let endpoint = Endpoint::start().await.unwrap();
+    let url = endpoint.url("/");
+    let body = |spaces: usize| Answer::new(503, format!("a{}b", " ".repeat(spaces)));
+    let message =
+        |body: &str| format!("Endpoint returned non-2xx status code 503 at {url}: {body}");
+    let read = 64 * 1024;
+    for (spaces, written) in [
+        (read - 1, "a".to_owned()),
+        (read - 2, format!("a{}", " ".repeat(1023))),
+    ] {
+        endpoint.answer(body(spaces));
+        let reporter = Reporter::start(&cluster, &Settings::new(NODE, &url, FALCO)).unwrap();
+        let wanted = message(&written);
+        wait::until("the beginning is written", || async {
+            let condition = cluster.condition(NODE, FALCO).await?;
+            let said = condition.and_then(|condition| condition.message);
+            Ok((said.as_ref() == Some(&wanted))
+                .then_some(())
+                .ok_or_else(|| format!("{said:?}")))
+        })
+        .await
+        .unwrap();
+        reporter.terminate().await.unwrap();
+    }
 }
 
 #[tokio::test]

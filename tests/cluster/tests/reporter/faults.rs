@@ -1,10 +1,15 @@
 //! What goes wrong, and that it keeps going.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cluster_tests::link::Link;
+use cluster_tests::proxy::{Fault, Proxy};
 use cluster_tests::scrape::Scrape;
+use cluster_tests::webhook::Authority;
 use cluster_tests::{Endpoint, Reporter, Settings, reporter, wait, worker};
+use http::StatusCode;
 use kube::api::DeleteParams;
 
 use crate::{FALCO, NODE, cluster};
@@ -47,6 +52,42 @@ async fn an_api_server_that_is_away_is_told_once_and_found_again() {
     reporter.terminate().await.unwrap();
 }
 
+/// The kubelet exchanges the token between our reading it and the API server's.
+#[tokio::test]
+async fn a_token_that_is_exchanged_at_this_very_moment_is_no_failure() {
+    let cluster = cluster().await;
+    let authority = Authority::new().unwrap();
+    let folder = cluster.plane.folder().join("exchanged");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("ca.crt"), &authority.pem).unwrap();
+    std::fs::write(folder.join("token"), "old").unwrap();
+    let (token, first) = (folder.join("token"), AtomicBool::new(true));
+    let hook = move |_: String, _: String| {
+        let refused = first.swap(false, Ordering::Relaxed);
+        if refused {
+            std::fs::write(&token, "new").unwrap();
+        }
+        let fault = match refused {
+            true => Fault::Refuse(StatusCode::UNAUTHORIZED),
+            false => Fault::Pass,
+        };
+        Box::pin(async { fault }) as _
+    };
+    let pair = authority.sign(1).unwrap();
+    let proxy = Proxy::start_tls(cluster.client.clone(), Arc::new(hook), &pair);
+    let proxy = proxy.await.unwrap();
+    let endpoint = Endpoint::start().await.unwrap();
+    let settings = Settings::new(NODE, &endpoint.url("/"), FALCO);
+    let (server, log) = (proxy.address().to_string(), cluster.new_log());
+    let reporter = Reporter::start_with(&folder, &server, &log, &settings).unwrap();
+    cluster.until_condition(NODE, FALCO, "False").await.unwrap();
+    let passed = proxy.passed();
+    let statuses: Vec<_> = passed[..3].iter().map(|request| request.status).collect();
+    assert_eq!(statuses, [401, 200, 200]);
+    assert!(!reporter.log().unwrap().contains("is not written"));
+    reporter.terminate().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_token_that_is_exchanged_and_a_node_that_is_another() {
     let cluster = cluster().await;
@@ -86,10 +127,11 @@ async fn a_token_that_is_exchanged_and_a_node_that_is_another() {
         .delete(NODE, &DeleteParams::default())
         .await
         .unwrap();
-    reporter
-        .until_logged("the API server answered 404")
-        .await
-        .unwrap();
+    let missing = format!(
+        "node {NODE} is not written: the API server answered 404: nodes \"{NODE}\" not found; \
+         the node is written as soon as it is there"
+    );
+    reporter.until_logged(&missing).await.unwrap();
     cluster.create_node(&worker(NODE, false)).await.unwrap();
     cluster.until_condition(NODE, FALCO, "True").await.unwrap();
     reporter.terminate().await.unwrap();

@@ -19,7 +19,14 @@ async fn compat_049_a_role_that_grants_the_status_alone_is_enough() {
     let settings = Settings::new(NODE, &endpoint.url("/"), FALCO);
     let reporter = start(&cluster, &[], &settings);
     cluster.until_condition(NODE, FALCO, "False").await.unwrap();
+    // What was refused once is not asked for again.
+    endpoint.set_ready(true);
+    cluster.until_condition(NODE, FALCO, "True").await.unwrap();
     assert!(!reporter.log().unwrap().contains("is not written"));
+    reporter.terminate().await.unwrap();
+    let requests = requests(&cluster);
+    let refused = requests.iter().filter(|one| one.code == 403).count();
+    assert_eq!(refused, 1, "{requests:#?}");
 }
 
 #[tokio::test]

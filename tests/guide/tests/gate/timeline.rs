@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use cluster_tests::{GUIDE_TAINT, wait};
-use futures::{StreamExt, TryStreamExt};
-use guide_tests::{node_of, taint_keys};
+use guide_tests::{follow, node_of, taint_keys};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, WatchEvent, WatchParams};
+use kube::api::{Api, WatchParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
@@ -128,28 +127,22 @@ where
     T: Send + 'static,
 {
     let listed = api.list(&Default::default()).await?;
-    let mut last = listed
+    let last = listed
         .metadata
         .resource_version
         .context("a list has a version")?;
-    Ok(tokio::spawn(async move {
-        // The API server ends each watch after some minutes; the next one goes on from there.
-        loop {
-            let mut events = api.watch(&WatchParams::default(), &last).await?.boxed();
-            while let Some(event) = events.try_next().await? {
-                match event {
-                    WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                        last = object.resource_version().context("no version")?;
-                        let kept = (last.parse()?, object.name_any(), keep(&object));
-                        versions
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push(kept);
-                    }
-                    WatchEvent::Error(error) => bail!("the watch failed: {error:?}"),
-                    WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) => {}
-                }
-            }
-        }
-    }))
+    let parameters = WatchParams::default();
+    Ok(tokio::spawn(follow(api, parameters, last, move |object| {
+        let version = object.resource_version().unwrap_or_default();
+        // Those of etcd are numbers.
+        let kept = (
+            version.parse().unwrap_or(0),
+            object.name_any(),
+            keep(&object),
+        );
+        versions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(kept);
+    })))
 }

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams, ValidationDirective};
 use serde_json::Value;
 
-use crate::site::{Site, on_path};
-use crate::{EXAMPLE, SETUP, TOLERATION, chart, example};
+use crate::site::Site;
+use crate::{SETUP, TOLERATION, chart, example};
 
 /// Patches, which are no objects of their own.
 const PATCHES: [&str; 2] = [
@@ -202,19 +202,4 @@ fn the_scripts_are_programs_that_bash_can_read() {
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.contains("\nset -euo pipefail\n"), "{script}");
     }
-}
-
-#[test]
-fn shellcheck_finds_nothing() {
-    if on_path("shellcheck").is_none() {
-        eprintln!("shellcheck is not on the PATH: the scripts of {EXAMPLE} were not checked by it");
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let output = Command::new("shellcheck")
-        .args(scripts(folder.path()))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}{:?}", output.stderr);
 }

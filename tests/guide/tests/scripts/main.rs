@@ -11,6 +11,7 @@ mod files;
 mod options;
 mod page;
 mod rights;
+mod shell;
 mod site;
 mod toleration;
 mod wrong_use;

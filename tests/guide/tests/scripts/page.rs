@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use cli_tests::document::shell_blocks;
+use cluster_tests::document::shell_blocks;
 use cluster_tests::{wait, worker};
 use serde_json::Value;
 

@@ -36,7 +36,12 @@ async fn the_static_pods_of_a_node() {
         pod::on_node(&guide, "static-pods-reporter", "worker-1").await;
         // In a pod kubectl finds its token where the reporter does.
         let kubeconfig = kubeconfig_of(&guide.cluster, "kube-system", "static-pods-reporter");
-        let more = [("KUBECONFIG", kubeconfig.unwrap().display().to_string())];
+        let home = guide.cluster.plane.folder().join("home");
+        let more = [
+            ("KUBECONFIG", kubeconfig.unwrap().display().to_string()),
+            // Without one kubectl remembers what it found in the folder that it is started in.
+            ("HOME", home.display().to_string()),
+        ];
         let more = more.each_ref().map(|(name, value)| (*name, value.as_str()));
         pod::start_reporter(&guide, "static-pods-reporter", "worker-1", &replaced, &more).await
     };
