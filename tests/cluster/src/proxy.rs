@@ -44,8 +44,6 @@ pub enum Fault {
     Pass,
     /// Answers with this status instead.
     Refuse(StatusCode),
-    /// Answers a watch as an API server does that has forgotten what came after its resource version.
-    Expire,
     /// Never answers, and sends nothing on.
     Stall,
     /// Sends it on, and breaks the connection instead of answering.
@@ -235,7 +233,6 @@ impl Between {
         let answer = match fault {
             Fault::Stall => return futures::future::pending().await,
             Fault::Refuse(status) => empty(status),
-            Fault::Expire => expired(),
             Fault::Pass | Fault::Lose | Fault::Then(_) => send(self.client.clone(), request)
                 .await
                 .unwrap_or_else(|_| empty(StatusCode::BAD_GATEWAY)),
@@ -270,15 +267,6 @@ fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
-}
-
-fn expired() -> Response<Body> {
-    let status = serde_json::json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "reason": "Expired", "code": 410, "message": "too old resource version",
-    });
-    let event = serde_json::json!({ "type": "ERROR", "object": status });
-    Response::new(Body::from(format!("{event}\n").into_bytes()))
 }
 
 /// A watch that can be paused and broken.
