@@ -552,7 +552,7 @@ async fn a_queue_says_how_deep_and_how_old_it_is() {
     let taken = queue.take().await;
     queue.add(taken.clone());
     tokio::time::advance(Duration::from_secs(1)).await;
-    queue.retry(taken.clone());
+    queue.retry(taken.clone(), crate::queue::LAST_RETRY);
     let labels = r#"{controller="node",name="node"}"#;
     let page = idle.page();
     for (name, value) in [

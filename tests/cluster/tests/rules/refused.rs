@@ -1,5 +1,6 @@
 //! What the API server is against, with each status that it has for that.
 
+use api::rule::status::NodeReadinessRuleStatus;
 use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -58,8 +59,19 @@ async fn compat_028_a_taint_that_is_forbidden_does_not_hold_up_the_others() {
     cluster.apply(&forbidden).unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     let host = cluster.start_host().await.unwrap();
-    cluster.until_held("node-1").await;
-    let note = cluster.until_event("node-1", "PatchFailed").await.unwrap();
+    for rule in ["agent", "forbidden"] {
+        let evaluated = |status: &NodeReadinessRuleStatus| {
+            status.nodes.is_some_and(|nodes| nodes.pending == Some(0))
+        };
+        cluster
+            .until_status(rule, "it has begun", evaluated)
+            .await
+            .unwrap();
+    }
+    // Both want this one at once.
+    cluster.create_node(&worker("node-2", false)).await.unwrap();
+    cluster.until_held("node-2").await;
+    let note = cluster.until_event("node-2", "PatchFailed").await.unwrap();
     assert!(
         note.contains("'forbidden'") && note.contains("not wanted here"),
         "{note}"

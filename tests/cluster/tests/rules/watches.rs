@@ -1,69 +1,11 @@
 //! What a host does not see in time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster_tests::proxy::{Fault, Proxy};
-use cluster_tests::{Cluster, agent_rule, wait, worker};
-use http::StatusCode;
-use kube::api::DeleteParams;
+use cluster_tests::{Cluster, agent_rule, worker};
 
 const NODES: &str = "/api/v1/nodes";
-
-/// A node goes while nobody watches, and the API server has forgotten the event.
-#[tokio::test]
-async fn compat_026_a_node_that_went_unseen_leaves_the_status() {
-    let cluster = Cluster::start().await.unwrap();
-    for name in ["node-1", "node-2"] {
-        cluster.create_node(&worker(name, false)).await.unwrap();
-    }
-    let forgotten = Arc::new(AtomicBool::new(false));
-    let forgets = Arc::clone(&forgotten);
-    let hook = move |_: String, path: String| -> futures::future::BoxFuture<'static, Fault> {
-        // A watch that goes on where the last one ended, and not one that begins with a list.
-        let goes_on = path.starts_with(NODES)
-            && path.contains("watch=true")
-            && !path.contains("sendInitialEvents=true");
-        let gone = goes_on && forgets.swap(false, Ordering::SeqCst);
-        Box::pin(async move {
-            if gone {
-                Fault::Refuse(StatusCode::GONE)
-            } else {
-                Fault::Pass
-            }
-        })
-    };
-    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
-        .await
-        .unwrap();
-    let host = proxy.start_host(&cluster).await.unwrap();
-    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster.until_status_is_true("agent").await.unwrap();
-    proxy.watches().send_modify(|watches| watches.paused = true);
-    let nodes = cluster.nodes();
-    nodes
-        .delete("node-1", &DeleteParams::default())
-        .await
-        .unwrap();
-    forgotten.store(true, Ordering::SeqCst);
-    proxy.watches().send_modify(|watches| {
-        watches.generation += 1;
-        watches.paused = false;
-    });
-    wait::until_true("the API server says that it has forgotten", || async {
-        Ok(proxy.passed().iter().any(|request| request.status == 410))
-    })
-    .await
-    .unwrap();
-    cluster
-        .until_status("agent", "one node", |status| {
-            status.applied_nodes == ["node-2"]
-        })
-        .await
-        .unwrap();
-    cluster.until_status_is_true("agent").await.unwrap();
-    host.terminate().await.unwrap();
-}
 
 /// Until our own write has come back by the watch, a plan would answer a node that is no longer there: it
 /// would be refused, and read the node once more.
