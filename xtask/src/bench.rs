@@ -41,6 +41,12 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// What the gate at birth costs the API server: CPU time for each created node, with it and without it.
+    Gate {
+        /// Arguments of the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// What the reporter takes of a node, beside a plain client making the same requests.
     Reporter {
         /// Arguments of the benchmark.
@@ -92,6 +98,10 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
             let mut command = Command::new(program("bench-release", true));
             command.arg("--nodes").arg(nodes.to_string());
             step("bench release", command.args(arguments))
+        }
+        Bench::Gate { arguments } => {
+            let mut command = Command::new(program("bench-gate", true));
+            step("bench gate", command.args(arguments))
         }
         Bench::Reporter { arguments } => reporter(arguments),
         Bench::Webhook { arguments } => {

@@ -27,6 +27,12 @@ const KEPT: [(&str, &[&str]); 2] = [
     ),
 ];
 
+/// Files that Helm looks for in the chart, which can have nothing from outside of it.
+const COPIED: [(&str, &str); 1] = [(
+    "deploy/prometheus/rules.yaml",
+    "deploy/helm/node-readiness-controller/files/alerts.yaml",
+)];
+
 /// Writes what is generated, or checks that it is as it would be written.
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     println!("== generated files");
@@ -44,6 +50,11 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
             keep(file, &output.stdout, check)?;
         }
     }
+    for (original, copy) in COPIED {
+        let content = fs::read(root().join(original))
+            .with_context(|| format!("{original} cannot be read"))?;
+        keep(copy, &content, check)?;
+    }
     Ok(())
 }
 
@@ -53,7 +64,7 @@ fn keep(file: &str, content: &[u8], check: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     if check {
-        bail!("{file} is not what the code generates; run `cargo xtask codegen`");
+        bail!("{file} is not what is generated; run `cargo xtask codegen`");
     }
     fs::write(&path, content).with_context(|| format!("{file} cannot be written"))?;
     println!("wrote {file}");

@@ -46,6 +46,7 @@ var objects = []version{
 	}},
 	{"monitoring.coreos.com/v1", map[string]func() any{
 		"PodMonitor":     fresh[monitoring.PodMonitor],
+		"PrometheusRule": fresh[monitoring.PrometheusRule],
 		"ServiceMonitor": fresh[monitoring.ServiceMonitor],
 	}},
 }

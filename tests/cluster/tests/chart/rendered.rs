@@ -1,5 +1,8 @@
 //! What the chart renders.
 
+use std::path::PathBuf;
+
+use cli_tests::program::workspace;
 use cluster_tests::Cluster;
 use cluster_tests::helm::{Helm, conforms};
 
@@ -36,7 +39,7 @@ async fn compat_046_every_kind_of_values_renders_what_the_api_server_knows() {
             .unwrap_or_else(|error| panic!("{path}: {error}"));
         assert!(said.contains("Invalid: 0, Errors: 0"), "{path}: {said}");
         if path.ends_with("cert-manager.yaml") {
-            for kind in ["Issuer", "Certificate", "ServiceMonitor"] {
+            for kind in ["Issuer", "Certificate", "PrometheusRule", "ServiceMonitor"] {
                 assert!(
                     said.contains(&format!(": {kind} nrc-node-readiness-")),
                     "{kind}: {said}"
@@ -74,6 +77,10 @@ async fn values_that_cannot_work_are_refused_with_the_reason() {
         (
             "metrics.serviceMonitor.enabled=true",
             "nothing would be scraped",
+        ),
+        (
+            "metrics.prometheusRule.enabled=true",
+            "its alerts would tell of a host that nobody scrapes",
         ),
     ] {
         let refused = helm.ask(&["template", RELEASE, &chart, "--set", set]);
@@ -123,7 +130,8 @@ async fn compat_046_a_service_monitor_is_there_where_its_api_is_and_trusts_the_c
     let cluster = Cluster::start().await.unwrap();
     let helm = Helm::new(&cluster).unwrap();
     let chart = Helm::chart().display().to_string();
-    let set = "--set=metrics.enabled=true,metrics.serviceMonitor.enabled=true,crds.upgrade=false";
+    let set = "--set=metrics.enabled=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,\
+               crds.upgrade=false";
     // Without the API a release is installed all the same.
     let install = [
         "install",
@@ -135,11 +143,14 @@ async fn compat_046_a_service_monitor_is_there_where_its_api_is_and_trusts_the_c
         set,
     ];
     let said = helm.run(&cluster, &install).await.unwrap();
-    assert!(said.contains("\nThere is no ServiceMonitor: "), "{said}");
+    for kind in ["PrometheusRule", "ServiceMonitor"] {
+        let none = format!("\nThere is no {kind}: this cluster does not have the API");
+        assert!(said.contains(&none), "{said}");
+    }
     let manifest = helm
         .ask(&["get", "manifest", RELEASE, "--namespace", NAMESPACE])
         .unwrap();
-    assert!(!manifest.contains("ServiceMonitor"), "{manifest}");
+    assert!(!manifest.contains("monitoring.coreos.com"), "{manifest}");
 
     let monitor = |set: &str| {
         let set = format!("metrics.enabled=true,metrics.serviceMonitor.enabled=true,{set}");
@@ -161,14 +172,42 @@ async fn compat_046_a_service_monitor_is_there_where_its_api_is_and_trusts_the_c
     assert!(!monitor("metrics.secure=true").contains("tlsConfig"));
 }
 
-#[test]
-fn the_definition_in_the_chart_is_the_one_that_is_generated() {
-    let chart = Helm::chart().join("crds/nodereadinessrules.yaml");
-    let generated = cli_tests::program::workspace().join("crds/nodereadinessrules.yaml");
-    let read = |path| std::fs::read_to_string(path).unwrap();
+/// With promtool's tests for these rules this is what tells that the chart's alerts fire when they should.
+#[tokio::test]
+async fn the_alerts_of_the_chart_are_the_rules_of_prometheus() {
+    let cluster = Cluster::start().await.unwrap();
+    let helm = Helm::new(&cluster).unwrap();
+    let set = "metrics.enabled=true,metrics.prometheusRule.enabled=true,metrics.prometheusRule.labels.team=nodes";
+    let chart = Helm::chart().display().to_string();
+    let only = "--show-only=templates/prometheusrule.yaml";
+    let arguments = ["template", RELEASE, &chart, only, "--set", set, MONITORING];
+    let rendered = parsed(&helm.ask(&arguments).unwrap());
+    assert_eq!(rendered["metadata"]["labels"]["team"], "nodes");
+    let rules = workspace().join("deploy/prometheus/rules.yaml");
     assert_eq!(
-        read(chart),
-        read(generated),
-        "`cargo xtask codegen` writes both"
+        rendered["spec"],
+        parsed(&std::fs::read_to_string(rules).unwrap())
     );
+}
+
+fn parsed(yaml: &str) -> serde_json::Value {
+    serde_saphyr::from_str(yaml).unwrap()
+}
+
+#[test]
+fn what_the_chart_has_a_copy_of_is_the_same_there() {
+    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
+    for (chart, other) in [
+        (
+            "crds/nodereadinessrules.yaml",
+            "crds/nodereadinessrules.yaml",
+        ),
+        ("files/alerts.yaml", "deploy/prometheus/rules.yaml"),
+    ] {
+        assert_eq!(
+            read(Helm::chart().join(chart)),
+            read(workspace().join(other)),
+            "`cargo xtask codegen` writes {chart}"
+        );
+    }
 }
