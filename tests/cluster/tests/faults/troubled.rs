@@ -185,10 +185,13 @@ async fn a_host_converges_when_something_goes_wrong_with_every_write_first() {
     .await;
     let plays = scenes.iter().flat_map(|(story, scenes)| {
         let stage = &stage;
-        ALL.map(|trouble| async move {
-            let met = play(stage, story, trouble, scenes).await;
-            let met = met.map_err(|error| format!("{}, {trouble:?}: {error:#}", story.name));
-            Ok((story.name, trouble, met?))
+        // Boxed: ten of them are too large for a stack.
+        ALL.map(|trouble| {
+            Box::pin(async move {
+                let met = play(stage, story, trouble, scenes).await;
+                let met = met.map_err(|error| format!("{}, {trouble:?}: {error:#}", story.name));
+                Ok((story.name, trouble, met?))
+            })
         })
     });
     for (story, trouble, met) in play::all(plays).await {
