@@ -116,8 +116,21 @@ impl Decided<'_> {
     /// The taints that the plan is about: on the node, or in what is recorded there.
     pub(crate) fn changed_taints(&self) -> BTreeSet<TaintId> {
         let outcomes = self.rules.iter().zip(&self.plan.outcomes);
+        // A completion may be all that changes: one that is inherited, or that a boot is recorded in.
+        let completions = |rule: &Rule| {
+            let keys = [
+                bootstrap::annotation(rule).0,
+                format!("{}{}", bootstrap::PREFIX, rule.name),
+            ];
+            let mut keys = keys.iter();
+            keys.any(|key| self.plan.changes.annotations.contains_key(key))
+        };
         let changed = outcomes.filter(|(active, outcome)| {
-            outcome.action != Action::None || outcome.adopted || active.rule.terminating
+            let rule = &active.rule;
+            outcome.action != Action::None
+                || outcome.adopted
+                || rule.terminating
+                || completions(rule)
         });
         let orphans = self.plan.orphans.iter().map(Record::id);
         changed

@@ -203,6 +203,7 @@ async fn one_by_one(shared: &Shared, mut node: Arc<Node>, why: String) -> bool {
     let deciding = shared.deciding(&rules, &absent);
     let decided = decide(&node.facts, deciding, None, Timestamp::now());
     let taints = decided.changed_taints();
+    let records_only = taints.is_empty() && !decided.plan.changes.is_empty();
     drop(decided);
     let mut refusals = BTreeMap::new();
     if taints.len() < 2 {
@@ -227,7 +228,15 @@ async fn one_by_one(shared: &Shared, mut node: Arc<Node>, why: String) -> bool {
         }
     }
     failed(shared, &node, |taint| refusals.get(taint).cloned());
-    refusals.is_empty()
+    if records_only {
+        // Of no taint: a record that belongs to nothing any more.
+        warn!(
+            node = node.facts.name,
+            error = why,
+            "the records on the node cannot be written; it will be tried again"
+        );
+    }
+    refusals.is_empty() && !records_only
 }
 
 /// The plan was carried out, or there was nothing to do.

@@ -279,7 +279,10 @@ impl Shared {
                         Action::None => None,
                     });
                     failed = failure.is_some();
-                    if outcome.action == Action::AddTaint
+                    // Also by a patch of ours whose answer was lost.
+                    let holds = outcome.owned_since.is_some() && !outcome.adopted;
+                    if outcome.after
+                        && holds
                         && !failed
                         && let Some(alarm) = self.limits.alarm
                         && let Some(nodes) = entry.regressed(&node.name, &alarm, Instant::now())

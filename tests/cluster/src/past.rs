@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
@@ -25,7 +24,7 @@ pub struct Past {
     behind: watch::Sender<bool>,
     /// Does it also show the past to those who ask for what is so now? No API server should.
     always: bool,
-    shown: AtomicUsize,
+    shown: watch::Sender<usize>,
 }
 
 impl Past {
@@ -36,7 +35,7 @@ impl Past {
             lists: Mutex::default(),
             behind: watch::Sender::new(false),
             always,
-            shown: AtomicUsize::new(0),
+            shown: watch::Sender::new(0),
         }
     }
 
@@ -67,7 +66,17 @@ impl Past {
 
     /// How many lists it answered from the past.
     pub fn shown(&self) -> usize {
-        self.shown.load(Ordering::SeqCst)
+        *self.shown.borrow()
+    }
+
+    /// Waits until it answered so many lists from the past.
+    pub async fn until_shown(&self, lists: usize) {
+        // It is there as long as this is.
+        let _ = self
+            .shown
+            .subscribe()
+            .wait_for(|shown| *shown >= lists)
+            .await;
     }
 
     /// The answer to a streaming list, if it is one that is answered from the past.
@@ -82,7 +91,7 @@ impl Past {
         let list = lists.get(uri.path())?;
         let (events, version) = events(list)?;
         let since = resume(uri, &version);
-        self.shown.fetch_add(1, Ordering::SeqCst);
+        self.shown.send_modify(|shown| *shown += 1);
         let (client, mut behind) = (client.clone(), self.behind.subscribe());
         let rest = async move {
             // Nobody sets it any more: the same.

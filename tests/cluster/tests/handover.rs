@@ -115,7 +115,7 @@ async fn nrc_362_408_compat_028_a_taint_that_admission_refuses_does_not_hold_up_
     };
     let before = tried();
     wait::until_true("it was tried some times more", || async {
-        Ok(tried() > before + 8)
+        Ok(tried() > before + 2)
     })
     .await
     .unwrap();
