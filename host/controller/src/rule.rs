@@ -1,5 +1,7 @@
 //! One rule: its finalizer, and its status.
 
+mod freeze;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +10,7 @@ use std::time::Duration;
 use api::NodeReadinessRule;
 use api::rule::FINALIZER;
 use api::rule::status::{Condition, NodeReadinessRuleStatus};
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use planner::Timestamp;
@@ -18,11 +20,12 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::birth::new_nodes;
-use crate::client::{RequestError, patch_metadata, within};
+use crate::client::{RequestError, Stored, patch_metadata, patch_status};
 use crate::events::Object;
+use crate::freeze::FREEZE;
 use crate::metrics::Write;
 use crate::reporters;
-use crate::rules::{FREEZE, has_finalizer};
+use crate::rules::has_finalizer;
 use crate::shared::Shared;
 use crate::status::{self, Matching};
 
@@ -45,7 +48,48 @@ struct Last {
     at: Instant,
     /// What was sent, and what the server made of it: another CRD may drop fields.
     sent: NodeReadinessRuleStatus,
-    stored: Option<NodeReadinessRuleStatus>,
+    stored: Outcome,
+}
+
+/// What the server made of a status. Its answer does not say: it would be the whole object.
+#[derive(Debug, Clone)]
+enum Outcome {
+    /// The watch has not shown it yet; the resource version of the rule with it.
+    NotSeen(String),
+    /// As the watch showed it.
+    Seen(Option<NodeReadinessRuleStatus>),
+}
+
+impl Last {
+    /// Takes what the watch shows, where it is what this write led to. Says whether it is.
+    fn see(&mut self, object: &NodeReadinessRule) -> bool {
+        let Outcome::NotSeen(version) = &self.stored else {
+            return false;
+        };
+        let is_it = object.resource_version().as_ref() == Some(version);
+        if is_it {
+            self.stored = Outcome::Seen(object.status.clone());
+        }
+        is_it
+    }
+
+    /// Would it say nothing new to write this?
+    fn makes_needless(
+        &self,
+        desired: &NodeReadinessRuleStatus,
+        object: &NodeReadinessRule,
+    ) -> bool {
+        let shown = object.status.as_ref();
+        let is_there = match &self.stored {
+            Outcome::Seen(stored) => status::same_stored(stored.as_ref(), shown),
+            Outcome::NotSeen(version) => {
+                Stored::is_newer(version, object.resource_version().as_deref())
+                    // Another write came on top before the watch showed it.
+                    || shown.is_some_and(|shown| status::same(shown, desired))
+            }
+        };
+        is_there && status::same(&self.sent, desired)
+    }
 }
 
 impl Statuses {
@@ -82,7 +126,8 @@ impl Statuses {
     }
 }
 
-/// Takes rules from the queue, one after the other, for ever.
+/// Takes rules from the queue, one after the other, for ever. Several do so side by side; the queue gives
+/// one rule to one of them at a time.
 pub(crate) async fn work(shared: Arc<Shared>, statuses: Arc<Statuses>) {
     loop {
         let name = shared.rules_due.take().await;
@@ -118,13 +163,18 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
             added
         }
         (false, true) => {
-            write_freeze(shared, &object).await?;
+            freeze::write(shared, &object).await?;
             write_status(shared, statuses, &object).await?;
             shared.metrics.reconciled(&object.uid().unwrap_or_default());
             Ok(())
         }
-        (true, true) => finish(shared, &object).await,
-        (true, false) => Ok(()),
+        (true, finalized) => {
+            let is_handed_over = freeze::hand_over(shared, &object).await?;
+            if finalized && is_handed_over {
+                finish(shared, &object).await?;
+            }
+            Ok(())
+        }
     }
 }
 
@@ -201,7 +251,14 @@ async fn write_status(
     object: &NodeReadinessRule,
 ) -> Result<(), RequestError> {
     let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
-    let last = statuses.last(&name, &uid);
+    let mut last = statuses.last(&name, &uid);
+    if let Some(last) = &mut last
+        && last.see(object)
+    {
+        // Each status of ours has conditions.
+        statuses.tell_of_another_definition(object.status.as_ref());
+        statuses.remember(&name, Some(last.clone()));
+    }
     let waited = last
         .as_ref()
         .map_or(STATUS_INTERVAL, |last| last.at.elapsed());
@@ -215,9 +272,7 @@ async fn write_status(
     warn_about(shared, object, &desired);
     let stored = object.status.as_ref();
     let nothing_new = match &last {
-        Some(last) => {
-            status::same(&last.sent, &desired) && status::same_stored(last.stored.as_ref(), stored)
-        }
+        Some(last) => last.makes_needless(&desired, object),
         None => stored.is_some_and(|stored| status::same(stored, &desired)),
     };
     if nothing_new {
@@ -228,57 +283,49 @@ async fn write_status(
         { "op": "add", "path": "/status", "value": &desired },
     ]))?;
     let api = Api::<NodeReadinessRule>::all(shared.client.clone());
-    let (parameters, body) = (PatchParams::default(), Patch::Json::<()>(patch));
     let at = Instant::now();
-    let answer = within(
-        shared.limits.timeout,
-        api.patch_status(&name, &parameters, &body),
-    )
-    .await;
+    let answer = patch_status(&api, &name, patch, shared.limits.timeout).await;
     shared.metrics.wrote(Write::RuleStatus, &answer);
+    let rule = Object::Rule {
+        name: &name,
+        uid: &uid,
+    };
     let answer = match answer {
         Err(RequestError::NotFound(_)) => return Ok(()),
+        Err(RequestError::Refused(why)) => {
+            let note = format!(
+                "The status of the rule cannot be written, and does not say how it is; the rule works all the same: {why}"
+            );
+            shared.events.warn(rule, "StatusNotWritten", &uid, note);
+            return Err(RequestError::Refused(why));
+        }
         answer => answer?,
     };
-    // Each status of ours has conditions.
-    statuses.tell_of_another_definition(answer.status.as_ref());
+    let before = last.as_ref().map(|last| &last.sent).or(stored);
+    if before.is_some_and(status::says_frozen) && !status::says_frozen(&desired) {
+        // The next time it is news.
+        shared.events.settled(&uid, status::FROZEN);
+        let note = format!("Not frozen any more: no rule carries annotation {FREEZE}");
+        shared.events.inform(rule, "Thawed", note);
+    }
+    let version = answer.metadata.resource_version.unwrap_or_default();
     statuses.remember(
         &name,
         Some(Last {
             uid,
             at,
             sent: desired,
-            stored: answer.status,
+            stored: Outcome::NotSeen(version),
         }),
     );
     Ok(())
-}
-
-/// Says in the cluster that every rule is frozen: it has to outlive this process, and it is released
-/// by hand.
-async fn write_freeze(shared: &Shared, object: &NodeReadinessRule) -> Result<(), RequestError> {
-    let Some(why) = shared.unwritten_freeze(&object.name_any()) else {
-        return Ok(());
-    };
-    let mut annotations = object.annotations().clone();
-    annotations.insert(FREEZE.to_owned(), why);
-    let patch = patch(json!([
-        { "op": "test", "path": "/metadata/uid", "value": object.uid() },
-        { "op": "test", "path": "/metadata/annotations", "value": object.meta().annotations },
-        { "op": "add", "path": "/metadata/annotations", "value": annotations },
-    ]))?;
-    let api = Api::<NodeReadinessRule>::all(shared.client.clone());
-    match patch_metadata(&api, &object.name_any(), patch, shared.limits.timeout).await {
-        Ok(_) | Err(RequestError::NotFound(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Reasons of `Ready` that somebody chose, and that somebody has to end.
 const SWITCHES: [&str; 4] = [
     "BudgetExhausted",
     "DryRunKeepsTaints",
-    "Frozen",
+    status::FROZEN,
     "Suspended",
 ];
 
@@ -342,6 +389,8 @@ fn compose(shared: &Shared, object: &NodeReadinessRule, uid: &str) -> NodeReadin
             matched,
             nodes: &entry.nodes,
             frozen: rules.frozen.as_ref(),
+            replaced_exists: (active.rule.replaces.as_ref())
+                .is_some_and(|name| shared.objects.get(&ObjectRef::new(name)).is_some()),
             new_nodes: &new_nodes,
             reporters: shared.reporters.finding(uid),
         },
