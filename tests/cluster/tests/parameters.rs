@@ -206,7 +206,7 @@ async fn a_rule_with_refused_parameters_is_stalled_and_its_taints_stay() {
 #[tokio::test]
 async fn nested_parameters_are_stored_as_they_are_given() {
     let cluster = Cluster::start().await.unwrap();
-    let parameters = json!({ "pods": { "selector": { "app": "driver" }, "least": 2 }, "or": [{ "a": [{ "b": null }] }] });
+    let parameters = json!({ "pods": { "selector": { "app": "driver" }, "least": 2 }, "or": [{ "a": [{ "b": true }] }] });
     let rule = rule_with("continuous", &parameters.to_string());
     cluster.apply(&rule).unwrap();
     let stored = cluster.rules().get("agent").await.unwrap();
