@@ -65,7 +65,7 @@ impl Node {
     }
 
     /// Is its last heartbeat at most this old? `true` also means: evaluate again when it is
-    /// older. Absent, or without a heartbeat: `false`.
+    /// older. Absent, without a heartbeat, or with one that is more than a minute in the future: `false`.
     pub fn heartbeat_within(&self, name: &str, at_most: Duration) -> bool {
         self.0.heartbeat_within(name, millis(at_most))
     }

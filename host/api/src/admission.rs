@@ -108,8 +108,9 @@ impl Existing {
 
 impl<'a> Change<'a> {
     /// Must the other rules be known for a [`Change::review`]?
-    pub fn may_conflict(&self) -> bool {
-        self.subject().is_some_and(|subject| subject.may_conflict)
+    pub fn wants_others(&self) -> bool {
+        self.subject()
+            .is_some_and(|subject| subject.may_conflict || subject.replaces.is_some())
     }
 
     /// The rule, where it asks for another policy, budget or taint than before: whether it can have
@@ -149,6 +150,10 @@ impl<'a> Change<'a> {
         if subject.is_selector_judged {
             selector(subject.rule, &mut review.errors);
         }
+        let others: Vec<&Existing> = others.into_iter().collect();
+        if let Some(name) = subject.replaces {
+            replacement(subject.rule, name, &others, &mut review);
+        }
         if subject.may_conflict {
             review.errors.extend(conflicts(subject.rule, others));
         }
@@ -163,6 +168,7 @@ impl<'a> Change<'a> {
                 is_new: true,
                 is_selector_judged: true,
                 may_conflict: enforces(new),
+                replaces: replaced(new),
             }),
             // The finalizer must go, whatever is wrong with the rule.
             Self::Update { new, .. } if new.metadata.deletion_timestamp.is_some() => None,
@@ -178,6 +184,7 @@ impl<'a> Change<'a> {
                     is_new: false,
                     is_selector_judged: begins || moves,
                     may_conflict: enforces(new) && (begins || moves || claims_more),
+                    replaces: replaced(new).filter(|_| replaced(old) != replaced(new)),
                 })
             }
         }
@@ -190,6 +197,8 @@ struct Subject<'a> {
     is_new: bool,
     is_selector_judged: bool,
     may_conflict: bool,
+    /// The rule that it replaces, where that is said now.
+    replaces: Option<&'a str>,
 }
 
 fn is_dry_run(rule: &NodeReadinessRule) -> bool {
@@ -250,6 +259,21 @@ fn selector(rule: &NodeReadinessRule, errors: &mut Vec<FieldError>) {
             field,
             &value,
             format!("{}: {}", error.field, error.message),
+        ));
+    }
+}
+
+/// What is to be said of the name of a rule that another one replaces.
+fn replacement(rule: &NodeReadinessRule, name: &str, others: &[&Existing], review: &mut Review) {
+    let is_named = |rule: &NodeReadinessRule| rule.metadata.name.as_deref() == Some(name);
+    if is_named(rule) {
+        let value = serde_json::Value::from(name).to_string();
+        let detail = "a rule cannot replace itself".to_owned();
+        let error = FieldError::invalid("spec.replaces".to_owned(), &value, detail);
+        review.errors.push(error);
+    } else if !others.iter().any(|other| is_named(other.rule())) {
+        review.warnings.push(format!(
+            "spec.replaces: there is no rule '{name}', so nothing is taken over from it"
         ));
     }
 }

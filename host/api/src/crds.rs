@@ -32,6 +32,10 @@ pub fn node_readiness_rule(prefixes: &TaintPrefixes) -> CustomResourceDefinition
 
 fn tidy(schema: &mut JSONSchemaProps, prefixes: &TaintPrefixes) {
     schema.nullable = None;
+    // Beside `additionalProperties: true` the API server drops all that is deeper.
+    if schema.x_kubernetes_preserve_unknown_fields == Some(true) {
+        schema.additional_properties = None;
+    }
     for rule in schema.x_kubernetes_validations.iter_mut().flatten() {
         if rule.rule == PREFIX_RULE {
             let begins = |prefix| format!("self.key.startsWith('{prefix}')");

@@ -205,7 +205,12 @@ pub struct PolicyReference {
     )]
     pub name: String,
 
-    /// What the policy is told, as it describes itself.
+    /// What the policy is told, as it describes itself. The default policy takes three, all optional.
+    /// `maxHeartbeatAge`: a duration, more than 0, such as `15m`; a condition whose last heartbeat is
+    /// older counts as Unknown. `minReadyTime`: a duration, such as `30s`; a condition is met only after
+    /// it has had its required status for so long. `rearmOnReboot`: true or false; the bootstrap has to
+    /// be completed once in each boot, with `bootstrap-only`. A duration is one to four whole numbers,
+    /// each with its unit `h`, `m`, `s` or `ms`, such as `1h30m`.
     #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<serde_json::Map<String, serde_json::Value>>,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide, field};
-use controller::freeze;
+use controller::is_frozen;
 use engine::{Cache, Engine, Origin, Policy, PolicyLimits};
 use jiff::Timestamp;
 use planner::ownership;
@@ -262,7 +262,7 @@ pub fn activate(
     let mut active = Vec::new();
     let mut problems = Vec::new();
     let mut failures = Vec::new();
-    let frozen = rules.iter().any(|given| freeze(&given.object).is_some());
+    let frozen = is_frozen(rules.iter().map(|given| &given.object));
     for given in rules {
         let GivenRule { object, place, .. } = given;
         let mut rule = object
@@ -318,6 +318,19 @@ fn tell(report: &Report, rules: &[ActiveRule], nodes: &[GivenNode]) {
             "{} {verb} no status: all {none} conditions count as absent",
             names("node", &bare)
         ));
+    }
+    for rule in rules.iter().map(|active| &active.rule) {
+        let is_given = |name| rules.iter().any(|active| active.rule.name == name);
+        match rule.replaces.as_deref() {
+            Some(name) if name == rule.name => output::warning(format_args!(
+                "rule '{name}': spec.replaces names the rule itself, which means nothing; the webhook refuses it"
+            )),
+            Some(name) if !is_given(name) => output::note(format_args!(
+                "rule '{}' replaces rule '{name}', which was not given: nothing is taken over from it here",
+                rule.name
+            )),
+            _ => {}
+        }
     }
     let idle = rules.iter().map(|active| active.rule.name.as_str());
     let idle: Vec<_> = idle.filter(|rule| !report.has_rule(rule)).collect();

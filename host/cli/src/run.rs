@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = count)]
     node_concurrent_reconciles: NonZeroUsize,
 
-    /// Accepted, and without effect: the status of a rule has one writer, whatever this is
+    /// Rules whose finalizer or status is written at the same time; one rule has one writer, whatever this is
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = count)]
     rule_concurrent_reconciles: NonZeroUsize,
 
@@ -118,7 +118,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         kubeconfig,
         health_probe_bind_address,
         node_concurrent_reconciles,
-        rule_concurrent_reconciles: _,
+        rule_concurrent_reconciles,
         leader_elect,
         leader_election_namespace,
         requests,
@@ -134,6 +134,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         node_state_metrics: metrics.enable_node_state_metrics,
         metrics: metrics.check()?,
         node_workers: node_concurrent_reconciles.get(),
+        rule_workers: rule_concurrent_reconciles.get(),
         limits: safety.limits(requests.kube_api_timeout),
         webhook: webhook.check()?,
         leader_election: leader_elect

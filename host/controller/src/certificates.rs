@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
@@ -16,20 +16,68 @@ use tracing::{info, warn};
 /// which a watch of the file system does not see on every kind of volume.
 const POLL: Duration = Duration::from_secs(5);
 
+/// Who is turned away for want of a certificate is told about once in this time.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
 /// The pair that is served now; none before there is one.
 #[derive(Debug, Default)]
-pub(crate) struct Served(RwLock<Option<Arc<CertifiedKey>>>);
+pub(crate) struct Served(RwLock<Serving>);
+
+#[derive(Debug, Default)]
+struct Serving {
+    pair: Option<Pair>,
+    /// Why there is none.
+    missing: Option<String>,
+    /// When a client was turned away last, and that was said.
+    told: Option<Instant>,
+}
 
 impl Served {
     /// Serves this one from the next handshake on.
     pub(crate) fn set(&self, pair: &Pair) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&pair.key));
+        self.write().pair = Some(pair.clone());
+    }
+
+    /// There is none, if there was none before, and this is why. Says whether there is none.
+    pub(crate) fn is_missing(&self, why: &str) -> bool {
+        let mut serving = self.write();
+        serving.missing = Some(why.to_owned());
+        serving.pair.is_none()
+    }
+
+    /// When clients begin to refuse it; none if there is none.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        let serving = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        serving.pair.as_ref().map(|pair| pair.not_after)
+    }
+
+    /// Whoever connects gets no more than an alert of TLS, which names nothing.
+    fn turned_away(&self) {
+        let mut serving = self.write();
+        if serving.told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+            serving.told = Some(Instant::now());
+            let problem = serving.missing.as_deref().unwrap_or("none was made yet");
+            warn!(
+                problem,
+                "a client was turned away: there is no certificate to serve; to it that is `tls: access denied`"
+            );
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Serving> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ResolvesServerCert for Served {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        (self.0.read().unwrap_or_else(PoisonError::into_inner)).clone()
+        let serving = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let key = serving.pair.as_ref().map(|pair| Arc::clone(&pair.key));
+        drop(serving);
+        if key.is_none() {
+            self.turned_away();
+        }
+        key
     }
 }
 

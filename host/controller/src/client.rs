@@ -118,6 +118,46 @@ pub(crate) struct Version {
     pub(crate) resource_version: Option<String>,
 }
 
+impl Stored {
+    /// Is what was seen older than this? Resource versions of one resource are ordered numbers
+    /// (KEP-5504); where they are not, it is not known, and not taken for older.
+    pub(crate) fn is_newer(ours: &str, seen: Option<&str>) -> bool {
+        let number = |version: &str| version.parse::<u128>().ok();
+        match (seen.and_then(number), number(ours)) {
+            (Some(seen), Some(ours)) => seen < ours,
+            _ => false,
+        }
+    }
+}
+
+/// Sends a JSON patch of a status.
+pub(crate) async fn patch_status<K>(
+    api: &Api<K>,
+    name: &str,
+    patch: json_patch::Patch,
+    timeout: Duration,
+) -> Result<Stored, RequestError>
+where
+    K: Resource + Clone,
+{
+    let (parameters, patch) = (PatchParams::default(), Patch::Json::<()>(patch));
+    let request = Request::new(api.resource_url())
+        .patch_subresource("status", name, &parameters, &patch)
+        .map(metadata_only)
+        .map_err(|error| RequestError::Other(error.to_string()))?;
+    within(timeout, api.clone().into_client().request(request)).await
+}
+
+/// Nobody needs the object back.
+fn metadata_only(request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> {
+    let (mut parts, body) = request.into_parts();
+    let metadata_only = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    parts
+        .headers
+        .insert("accept", http::HeaderValue::from_static(metadata_only));
+    http::Request::from_parts(parts, body)
+}
+
 /// Sends a JSON patch.
 pub(crate) async fn patch_metadata<K>(
     api: &Api<K>,
@@ -144,14 +184,8 @@ pub(crate) async fn create_event(
     let body = serde_json::to_vec(event).map_err(|error| RequestError::Other(error.to_string()))?;
     let request = Request::new("/apis/events.k8s.io/v1/namespaces/default/events")
         .create(&PostParams::default(), body)
+        .map(metadata_only)
         .map_err(|error| RequestError::Other(error.to_string()))?;
-    let (mut parts, body) = request.into_parts();
-    // Nobody needs the event back.
-    let metadata_only = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-    parts
-        .headers
-        .insert("accept", http::HeaderValue::from_static(metadata_only));
-    let request = http::Request::from_parts(parts, body);
     within(timeout, client.request::<IgnoredAny>(request))
         .await
         .map(drop)

@@ -15,7 +15,7 @@ use kube::{Client, Resource};
 use planner::Timestamp;
 use planner::rule::TaintId;
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::client::{RequestError, create_event};
 use crate::metrics::{Metrics, Write};
@@ -186,6 +186,14 @@ impl Events {
         self.send(object, "Warning", (reason, "Reconcile"), event, note);
     }
 
+    /// Tells that something of which was warned is over.
+    pub(crate) fn inform(&self, object: Object<'_>, reason: &'static str, note: String) {
+        let (kind, name, _) = object.identity();
+        info!(object = format!("{kind}/{name}"), reason, "{note}");
+        let event = event_name(name, reason, Timestamp::now());
+        self.send(object, "Normal", (reason, "Reconcile"), event, note);
+    }
+
     /// What was warned of is over: if it comes again it is told again.
     pub(crate) fn settled(&self, uid: &str, reason: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,7 +224,7 @@ impl Events {
                 api_version: Some(object.api_version()),
                 kind: Some(kind.into()),
                 name: Some(name.to_owned()),
-                uid: Some(uid.to_owned()),
+                uid: Some(uid.to_owned()).filter(|uid| !uid.is_empty()),
                 ..ObjectReference::default()
             }),
             reporting_controller: Some(CONTROLLER.into()),
@@ -243,7 +251,14 @@ impl Events {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Object<'a> {
     Node(&'a planner::facts::Node),
-    Rule { name: &'a str, uid: &'a str },
+    Rule {
+        name: &'a str,
+        uid: &'a str,
+    },
+    /// A `ValidatingWebhookConfiguration`, which may not exist.
+    Configuration {
+        name: &'a str,
+    },
 }
 
 impl Object<'_> {
@@ -252,6 +267,7 @@ impl Object<'_> {
         match self {
             Self::Node(node) => ("Node", &node.name, &node.uid),
             Self::Rule { name, uid } => ("NodeReadinessRule", name, uid),
+            Self::Configuration { name } => ("ValidatingWebhookConfiguration", name, ""),
         }
     }
 
@@ -259,6 +275,7 @@ impl Object<'_> {
         match self {
             Self::Node(_) => "v1".into(),
             Self::Rule { .. } => NodeReadinessRule::api_version(&()).into_owned(),
+            Self::Configuration { .. } => "admissionregistration.k8s.io/v1".into(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What is known about each rule on each node: the memory from which a rule's status is written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+mod regressions;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,8 @@ use planner::facts::Node;
 use planner::plan::{Action, Outcome, State};
 use planner::rule::{Rule, Status};
 use planner::status::condition_results;
+
+use regressions::Regressions;
 
 /// By UID of the rule.
 #[derive(Debug, Default)]
@@ -27,8 +31,10 @@ pub(crate) struct RuleEntry {
     pub(crate) stuck: BTreeMap<String, Stuck>,
     /// The nodes that it would hold if its budget had room.
     pub(crate) over_budget: BTreeSet<String>,
-    /// When nodes that it had released were held again.
-    regressions: VecDeque<Instant>,
+    /// Which nodes that it had released were held again.
+    regressions: Regressions,
+    /// Why the last node was held: it is the same for most of many.
+    why: Option<Arc<str>>,
 }
 
 /// A node that could not be released from a rule that is being deleted.
@@ -53,6 +59,8 @@ pub(crate) struct NodeEntry {
     pub(crate) owned_since: Option<Timestamp>,
     /// What the node shows of the rule's conditions, in the rule's order.
     pub(crate) current: Vec<Status>,
+    /// Why the taint is on the node, where it is.
+    pub(crate) why: Option<Arc<str>>,
     /// What went wrong the last time.
     pub(crate) failure: Option<String>,
     /// When any of that changed last.
@@ -211,15 +219,17 @@ impl RuleEntry {
         } else {
             self.over_budget.remove(&node.name);
         }
+        let present = if failure.is_none() {
+            outcome.after
+        } else {
+            outcome.before
+        };
         let entry = NodeEntry {
             rule: Arc::clone(rule),
             owned_since: outcome.owned_since,
             standing,
-            present: if failure.is_none() {
-                outcome.after
-            } else {
-                outcome.before
-            },
+            present,
+            why: present.then(|| self.reason(&outcome.message)),
             current: condition_results(node, rule)
                 .map(|result| result.current)
                 .collect(),
@@ -263,32 +273,28 @@ impl RuleEntry {
         true
     }
 
+    fn reason(&mut self, message: &str) -> Arc<str> {
+        if self.why.as_deref() != Some(message) {
+            self.why = Some(message.into());
+        }
+        self.why.clone().unwrap_or_default()
+    }
+
     /// The rule does not select the node (any more).
     pub(crate) fn forget(&mut self, node: &str) -> bool {
         self.over_budget.remove(node);
+        self.regressions.forget(node);
         self.nodes.remove(node).is_some()
     }
 
-    /// A node is held again. Says how many were within the window, where they are most of the nodes.
+    /// A node is held again. Says how many nodes were within the window, where they are most of them.
     pub(crate) fn regressed(&mut self, node: &str, alarm: &Alarm, now: Instant) -> Option<usize> {
         let released = |entry: &NodeEntry| !entry.present && entry.standing == Standing::Enforced;
         if !self.nodes.get(node).is_some_and(released) {
             return None;
         }
-        self.regressions.push_back(now);
-        while self
-            .regressions
-            .front()
-            .is_some_and(|at| now.duration_since(*at) > alarm.window)
-        {
-            self.regressions.pop_front();
-        }
-        let (regressed, all) = (self.regressions.len(), self.nodes.len());
-        let share = usize::from(alarm.percent) * all;
-        (regressed >= Alarm::LEAST && regressed * 100 > share).then(|| {
-            self.regressions.clear();
-            regressed
-        })
+        let all = self.nodes.len();
+        self.regressions.add(node, all, alarm, now)
     }
 }
 

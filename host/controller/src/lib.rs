@@ -12,6 +12,7 @@ pub mod connect;
 pub mod crds;
 pub mod decide;
 mod events;
+mod freeze;
 mod gate;
 mod health;
 mod lease;
@@ -31,12 +32,12 @@ mod status;
 mod webhook;
 
 pub use certificates::CertificateError;
+pub use freeze::is_frozen;
 pub use lease::NoNamespace;
 pub use metrics::MetricsError;
 pub use options::{
     Alarm, Certificates, LeaderElection, Limits, Metrics, MetricsCertificate, Options,
     RequestLimit, Webhook,
 };
-pub use rules::freeze;
 pub use run::{RunError, run};
 pub use webhook::WebhookError;

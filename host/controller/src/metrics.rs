@@ -13,11 +13,13 @@ mod serve;
 mod write;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use planner::rule::Rule;
 use prometheus::{Error, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use tracing::warn;
+
+use crate::certificates::Served;
 
 pub(crate) use self::serve::Bound;
 pub use self::serve::MetricsError;
@@ -44,6 +46,8 @@ pub(crate) struct Metrics {
     rules: RwLock<HashMap<String, Arc<RuleMetrics>>>,
     /// Are nodes counted by their state too?
     node_states: bool,
+    /// What the webhook is served with, where it is.
+    webhook: OnceLock<Arc<Served>>,
 }
 
 impl Metrics {
@@ -102,6 +106,7 @@ impl Metrics {
             registry,
             rules: RwLock::default(),
             node_states,
+            webhook: OnceLock::new(),
         })
     }
 
@@ -110,6 +115,12 @@ impl Metrics {
         self.leader
             .with_label_values(&[lease])
             .set(i64::from(is_leader));
+    }
+
+    /// The webhook is served with what is there.
+    pub(crate) fn serves_webhook(&self, certificate: Arc<Served>) {
+        // It is said once.
+        let _ = self.webhook.set(certificate);
     }
 
     /// A plan was refused, and is made again.

@@ -14,7 +14,7 @@ use planner::rule::TaintId;
 use planner::{Timestamp, bootstrap};
 use tracing::{info, warn};
 
-use crate::client::{RequestError, patch_metadata, within};
+use crate::client::{RequestError, Stored, patch_metadata, within};
 use crate::decide::{Decided, Seat, decide};
 use crate::events::Kind;
 use crate::metrics::Write;
@@ -40,20 +40,15 @@ impl Written {
         }
     }
 
-    /// Is what the watch shows older than what we wrote? Resource versions of one resource are
-    /// ordered numbers (KEP-5504); where they are not, the patch's own tests must do.
+    /// Is what the watch shows older than what we wrote? Where that cannot be known, the patch's own
+    /// tests must do.
     fn not_yet_seen(&self, name: &str, node: &Node) -> bool {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((uid, version)) = written.get(name) else {
             return false;
         };
-        let number = |version: &str| version.parse::<u128>().ok();
         let seen = node.resource_version();
-        let older = match (seen.as_deref().and_then(number), number(version)) {
-            (Some(seen), Some(ours)) => seen < ours,
-            _ => false,
-        };
-        if node.facts.uid == *uid && older {
+        if node.facts.uid == *uid && Stored::is_newer(version, seen.as_deref()) {
             return true;
         }
         written.remove(name);

@@ -23,6 +23,8 @@ pub struct Options {
     pub node_state_metrics: bool,
     /// How many nodes are worked on at the same time, at least 1.
     pub node_workers: usize,
+    /// How many rules are worked on at the same time, at least 1.
+    pub rule_workers: usize,
     /// What an operator of a large cluster wants to be sure of.
     pub limits: Limits,
     /// The validating webhook; none: it is not served.
@@ -125,6 +127,7 @@ impl Default for Options {
             metrics: None,
             node_state_metrics: false,
             node_workers: 1,
+            rule_workers: 1,
             limits: Limits::default(),
             webhook: None,
             leader_election: None,

@@ -1,14 +1,14 @@
 //! One rule: its finalizer, and its status.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod freeze;
+mod statuses;
+
+use std::sync::Arc;
 
 use api::NodeReadinessRule;
 use api::rule::FINALIZER;
 use api::rule::status::{Condition, NodeReadinessRuleStatus};
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use planner::Timestamp;
@@ -18,89 +18,21 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::birth::{NewNodes, new_nodes};
-use crate::client::{RequestError, patch_metadata, within};
+use crate::client::{RequestError, patch_metadata, patch_status, within};
 use crate::events::Object;
+use crate::freeze::FREEZE;
 use crate::metrics::Write;
 use crate::queue::{LAST_RETRY, SOON};
 use crate::reporters::{self, Finding};
-use crate::rules::{FREEZE, has_finalizer};
+use crate::rules::has_finalizer;
 use crate::shared::Shared;
 use crate::status::{self, INVALID, Matching, Told, Waits};
+use statuses::{Last, Outcome};
 
-/// The shortest time between two writes of one rule's status.
-const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) use statuses::Statuses;
 
-/// What was written.
-#[derive(Debug, Default)]
-pub(crate) struct Statuses {
-    /// The status that was written last, by name of the rule.
-    last: Mutex<HashMap<String, Last>>,
-    /// Was it said that the definition in the cluster is not ours?
-    told: AtomicBool,
-}
-
-#[derive(Debug, Clone)]
-struct Last {
-    /// Of the rule: another may have its name by now.
-    uid: String,
-    at: Instant,
-    /// What was sent, and what the server made of it: another CRD may drop fields.
-    sent: NodeReadinessRuleStatus,
-    stored: Option<NodeReadinessRuleStatus>,
-}
-
-impl Statuses {
-    fn last(&self, name: &str, uid: &str) -> Option<Last> {
-        let all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(name).filter(|last| last.uid == uid).cloned()
-    }
-
-    /// What was written last of a rule, and when it had which condition; none if it is too early to write
-    /// again: then the rule comes back.
-    fn due(&self, shared: &Shared, object: &NodeReadinessRule) -> Option<(Option<Last>, Told)> {
-        let name = object.name_any();
-        let last = self.last(&name, &object.uid().unwrap_or_default());
-        let waited = last.as_ref().map(|last| last.at.elapsed());
-        let waited = waited.unwrap_or(STATUS_INTERVAL);
-        if waited < STATUS_INTERVAL {
-            let wait = STATUS_INTERVAL.saturating_sub(waited);
-            shared.rules_due.add_after(name, wait);
-            return None;
-        }
-        let sent = last.as_ref().map(|last| &last.sent);
-        let told = Told::of(object, sent, Timestamp::now());
-        Some((last, told))
-    }
-
-    /// Trusts none of them any more.
-    pub(crate) fn clear(&self) {
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
-
-    fn remember(&self, name: &str, last: Option<Last>) {
-        let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match last {
-            Some(last) => all.insert(name.to_owned(), last),
-            None => all.remove(name),
-        };
-    }
-
-    /// Says once, where it is so, that the server drops fields of a status that only our definition has.
-    fn tell_of_another_definition(&self, stored: Option<&NodeReadinessRuleStatus>) {
-        let dropped = stored.is_some_and(|stored| stored.conditions.is_empty());
-        if dropped && !self.told.swap(true, Ordering::Relaxed) {
-            warn!(
-                "the cluster has another definition of NodeReadinessRule, without the conditions and counts of its status, \
-                 suspend, budget, replaces and policy: `host crd | kubectl apply -f -` installs ours; all else works"
-            );
-        }
-    }
-}
-
-/// Takes rules from the queue, one after the other, for ever.
+/// Takes rules from the queue, one after the other, for ever. Several do so side by side; the queue gives
+/// one rule to one of them at a time.
 pub(crate) async fn work(shared: Arc<Shared>, statuses: Arc<Statuses>) {
     loop {
         let name = shared.rules_due.take().await;
@@ -139,7 +71,7 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
             added
         }
         (false, true) => {
-            write_freeze(shared, &object).await?;
+            freeze::write(shared, &object).await?;
             write_status(shared, statuses, &object).await?;
             let uid = object.uid().unwrap_or_default();
             if !shared.rules().stalled.contains(&uid) {
@@ -147,8 +79,13 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
             }
             Ok(())
         }
-        (true, true) => finish(shared, statuses, &object).await,
-        (true, false) => Ok(()),
+        (true, finalized) => {
+            let is_handed_over = freeze::hand_over(shared, &object).await?;
+            if finalized && is_handed_over {
+                finish(shared, statuses, &object).await?;
+            }
+            Ok(())
+        }
     }
 }
 
@@ -313,8 +250,7 @@ async fn put_status(
     let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
     let stored = object.status.as_ref();
     let nothing_new = match &last {
-        // Also its times are as they were stored: nobody else knows them.
-        Some(last) => status::same(&last.sent, &desired) && last.stored.as_ref() == stored,
+        Some(last) => last.makes_needless(&desired, object),
         None => {
             stored.is_some_and(|stored| status::same(stored, &desired) && told.is_plausible(stored))
         }
@@ -327,57 +263,50 @@ async fn put_status(
         { "op": "add", "path": "/status", "value": &desired },
     ]))?;
     let api = Api::<NodeReadinessRule>::all(shared.client.clone());
-    let (parameters, body) = (PatchParams::default(), Patch::Json::<()>(patch));
     let at = Instant::now();
-    let answer = within(
-        shared.limits.timeout,
-        api.patch_status(&name, &parameters, &body),
-    )
-    .await;
+    let answer = patch_status(&api, &name, patch, shared.limits.timeout).await;
     shared.metrics.wrote(Write::RuleStatus, &answer);
+    let rule = Object::Rule {
+        name: &name,
+        uid: &uid,
+    };
     let answer = match answer {
         Err(RequestError::NotFound(_)) => return Ok(()),
+        Err(RequestError::Refused(why)) => {
+            let note = format!(
+                "The status of the rule cannot be written, and does not say how it is; the rule works all the same: {why}"
+            );
+            shared.events.warn(rule, "StatusNotWritten", &uid, note);
+            return Err(RequestError::Refused(why));
+        }
         answer => answer?,
     };
-    // Each status of ours has conditions.
-    statuses.tell_of_another_definition(answer.status.as_ref());
+    let before = last.as_ref().map(|last| &last.sent).or(stored);
+    let goes = object.meta().deletion_timestamp.is_some();
+    if !goes && before.is_some_and(status::says_frozen) && !status::says_frozen(&desired) {
+        // The next time it is news.
+        shared.events.settled(&uid, status::FROZEN);
+        let note = format!("Not frozen any more: no rule carries annotation {FREEZE}");
+        shared.events.inform(rule, "Thawed", note);
+    }
+    let version = answer.metadata.resource_version.unwrap_or_default();
     statuses.remember(
         &name,
         Some(Last {
             uid,
             at,
             sent: desired,
-            stored: answer.status,
+            stored: Outcome::NotSeen(version),
         }),
     );
     Ok(())
-}
-
-/// Says in the cluster that every rule is frozen: it has to outlive this process, and it is released
-/// by hand.
-async fn write_freeze(shared: &Shared, object: &NodeReadinessRule) -> Result<(), RequestError> {
-    let Some(why) = shared.unwritten_freeze(&object.name_any()) else {
-        return Ok(());
-    };
-    let mut annotations = object.annotations().clone();
-    annotations.insert(FREEZE.to_owned(), why);
-    let patch = patch(json!([
-        { "op": "test", "path": "/metadata/uid", "value": object.uid() },
-        { "op": "test", "path": "/metadata/annotations", "value": object.meta().annotations },
-        { "op": "add", "path": "/metadata/annotations", "value": annotations },
-    ]))?;
-    let api = Api::<NodeReadinessRule>::all(shared.client.clone());
-    match patch_metadata(&api, &object.name_any(), patch, shared.limits.timeout).await {
-        Ok(_) | Err(RequestError::NotFound(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Reasons of `Ready` that somebody chose, and that somebody has to end.
 const SWITCHES: [&str; 4] = [
     "BudgetExhausted",
     "DryRunKeepsTaints",
-    "Frozen",
+    status::FROZEN,
     "Suspended",
 ];
 
@@ -455,6 +384,8 @@ fn compose(
         nodes: &entry.nodes,
         problem: problem.as_deref(),
         frozen: rules.frozen.as_ref(),
+        replaced_exists: (active.rule.replaces.as_ref())
+            .is_some_and(|name| shared.objects.get(&ObjectRef::new(name)).is_some()),
         new_nodes: &new_nodes,
         reporters,
     };

@@ -10,10 +10,7 @@ use planner::rule::{Rule, TaintPrefixes};
 use planner::verdict::Failure;
 
 use crate::decide::{ActiveRule, Seen, field};
-
-/// While any rule carries this annotation, every rule is frozen as if it were suspended. Its value
-/// says why, for people.
-pub(crate) const FREEZE: &str = "readiness.node.x-k8s.io/freeze-all";
+use crate::freeze::Frozen;
 
 /// All rules at one moment.
 #[derive(Debug, Default)]
@@ -32,37 +29,9 @@ pub(crate) struct RuleSet {
     pub(crate) frozen: Option<Frozen>,
 }
 
-/// The switch that freezes every rule: an annotation on any one of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Frozen {
-    /// Name of the rule that carries it.
-    pub(crate) rule: String,
-    /// Its value.
-    pub(crate) why: String,
-}
-
-/// Why a rule freezes every rule; none if it does not.
-pub fn freeze(object: &NodeReadinessRule) -> Option<&str> {
-    // One that is being deleted must not hold up its own release.
-    let exists = object.meta().deletion_timestamp.is_none();
-    let why = object.annotations().get(FREEZE).filter(|_| exists)?;
-    Some(why)
-}
-
-impl Frozen {
-    fn find(objects: &[Arc<NodeReadinessRule>]) -> Option<Self> {
-        let frozen = objects.iter().filter_map(|object| {
-            Some(Self {
-                rule: object.name_any(),
-                why: freeze(object)?.to_owned(),
-            })
-        });
-        frozen.min_by(|one, two| one.rule.cmp(&two.rule))
-    }
-}
-
 impl RuleSet {
-    /// From the stored objects. What is known of rules that were there before is kept.
+    /// From the stored objects, and whether every rule is frozen. What is known of rules that were there
+    /// before is kept.
     pub(crate) fn build(
         &self,
         objects: &[Arc<NodeReadinessRule>],
@@ -76,7 +45,7 @@ impl RuleSet {
             .map(|active| (active.rule.uid.as_str(), active))
             .collect();
         let mut set = Self {
-            frozen: Frozen::find(objects).or(frozen),
+            frozen,
             ..Self::default()
         };
         let as_frozen = set.frozen.is_some() == self.frozen.is_some();
@@ -152,13 +121,21 @@ impl RuleSet {
     /// Would the two decide alike? A rule's selector cannot change while its UID stays.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         self.stalled == other.stalled
-            && self.frozen == other.frozen
+            && is_same_freeze(self.frozen.as_ref(), other.frozen.as_ref())
             && self.active.len() == other.active.len()
             && self
                 .active
                 .iter()
                 .zip(&other.active)
                 .all(|(one, two)| one.rule == two.rule)
+    }
+}
+
+/// Do two say the same to whoever reads it?
+pub(crate) fn is_same_freeze(one: Option<&Frozen>, other: Option<&Frozen>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.says(other),
+        (one, other) => one.is_none() && other.is_none(),
     }
 }
 

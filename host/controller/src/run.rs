@@ -83,6 +83,7 @@ pub async fn run(
         metrics,
         node_state_metrics,
         node_workers,
+        rule_workers,
         limits,
         webhook,
         leader_election,
@@ -146,14 +147,15 @@ pub async fn run(
         servers.spawn(metrics.serve(Arc::clone(&shared), client.clone(), end_servers.subscribe()));
     }
     if let Some(webhook) = webhook {
-        servers.spawn(webhook.serve(
-            client.clone(),
-            shared.objects.clone(),
-            shared.policy.clone(),
-            shared.limits.prefixes.clone(),
-            Arc::clone(&shared.reporters),
-            end_servers.subscribe(),
-        ));
+        let known = webhook::Known {
+            rules: shared.objects.clone(),
+            policy: shared.policy.clone(),
+            prefixes: shared.limits.prefixes.clone(),
+            reporters: Arc::clone(&shared.reporters),
+            events: shared.events.clone(),
+        };
+        shared.metrics.serves_webhook(webhook.certificate());
+        servers.spawn(webhook.serve(client.clone(), known, end_servers.subscribe()));
     }
     let config = watch_config(&client).await;
     tasks.spawn(watch_nodes(
@@ -168,7 +170,8 @@ pub async fn run(
         config,
         rules_synced,
     ));
-    tasks.spawn(work(Arc::clone(&shared), gate, synced, node_workers));
+    let workers = [node_workers, rule_workers];
+    tasks.spawn(work(Arc::clone(&shared), gate, synced, workers));
 
     tokio::pin!(shutdown);
     let election_ended = async {
@@ -216,7 +219,7 @@ async fn work(
     shared: Arc<Shared>,
     gate: Option<Gate>,
     synced: [watch::Receiver<bool>; 2],
-    node_workers: usize,
+    [node_workers, rule_workers]: [usize; 2],
 ) {
     all(synced).await;
     info!(
@@ -229,7 +232,9 @@ async fn work(
     for _ in 0..node_workers.max(1) {
         workers.spawn(node::work(Arc::clone(&shared)));
     }
-    workers.spawn(rule::work(Arc::clone(&shared), Arc::clone(&statuses)));
+    for _ in 0..rule_workers.max(1) {
+        workers.spawn(rule::work(Arc::clone(&shared), Arc::clone(&statuses)));
+    }
     match gate {
         Some(gate) => workers.spawn(terms(Arc::clone(&shared), statuses, gate)),
         None => {

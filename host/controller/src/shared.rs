@@ -12,10 +12,10 @@ use kube::{Client, ResourceExt};
 use planner::Timestamp;
 use planner::plan::{Action, State};
 use planner::rule::TaintId;
-use tracing::error;
 
 use crate::decide::{ActiveRule, Decided, Rules, Seats};
 use crate::events::Events;
+use crate::freeze::{self, Frozen};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::node::Written;
@@ -23,7 +23,7 @@ use crate::options::Limits;
 use crate::orphans::{Absent, Orphans};
 use crate::queue::Queue;
 use crate::reporters::Reporters;
-use crate::rules::{FREEZE, Frozen, RuleSet};
+use crate::rules::{RuleSet, is_same_freeze};
 
 /// Changes of many nodes within this time go into one status.
 const COALESCE: Duration = Duration::from_millis(100);
@@ -48,8 +48,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reporters: Arc<Reporters>,
     rules: RwLock<Arc<RuleSet>>,
-    /// Set by the alarm, until the annotation that it writes is seen.
-    frozen: Mutex<Option<Frozen>>,
+    /// Two that refresh the rules at the same time must not end with the older view.
+    refreshing: Mutex<()>,
     ledger: Mutex<Ledger>,
 }
 
@@ -86,7 +86,7 @@ impl Shared {
             metrics,
             reporters: Arc::default(),
             rules: RwLock::default(),
-            frozen: Mutex::default(),
+            refreshing: Mutex::default(),
             ledger: Mutex::default(),
         }
     }
@@ -109,32 +109,24 @@ impl Shared {
 
     /// Takes the rules from the cache. Where they changed, every node is due.
     pub(crate) fn refresh_rules(&self) {
-        self.take_rules(false);
+        self.take_rules(false, None);
     }
 
     /// `anew`: with nothing of what was known about them.
-    fn take_rules(&self, anew: bool) {
+    fn take_rules(&self, anew: bool, alarm: Option<&Frozen>) {
+        let refreshing = self.refreshing.lock();
+        let refreshing = refreshing.unwrap_or_else(PoisonError::into_inner);
         let objects = self.objects.state();
-        // Two that refresh at the same time must not end with the older view.
-        let mut alarm = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = if anew {
-            *alarm = None;
-            Arc::default()
-        } else {
-            self.rules()
-        };
+        let before = if anew { Arc::default() } else { self.rules() };
+        let known = before.frozen.as_ref().or(alarm);
+        let frozen = Frozen::find(&objects, known);
+        freeze::log(before.frozen.as_ref(), frozen.as_ref(), objects.len());
+        let thawed_or_frozen = !is_same_freeze(before.frozen.as_ref(), frozen.as_ref());
+        let written = frozen != before.frozen;
+        let to_write = frozen.as_ref().filter(|frozen| !frozen.written);
+        let to_write = to_write.map(|frozen| frozen.rule.clone());
         let prefixes = &self.limits.prefixes;
-        let set = before.build(&objects, &self.policy, prefixes, alarm.clone());
-        // Once it stands in the cluster, whoever takes it off there releases.
-        let pending = |frozen: &Frozen| {
-            let rule = objects
-                .iter()
-                .find(|object| object.name_any() == frozen.rule);
-            rule.is_some_and(|rule| !rule.annotations().contains_key(FREEZE))
-        };
-        if !alarm.as_ref().is_some_and(pending) {
-            *alarm = None;
-        }
+        let set = before.build(&objects, &self.policy, prefixes, frozen);
         let changed = !set.same_as(&before);
         let uids = objects
             .iter()
@@ -146,12 +138,26 @@ impl Shared {
             self.metrics.keep_rules(rules, exists);
         }
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
-        drop(alarm);
+        drop(refreshing);
         if changed {
             self.ledger().retain(exists);
             self.seats.retain(exists);
             self.reporters.rules_changed();
             self.all_nodes_due();
+        }
+        for object in &objects {
+            // Whether the rule is there that it replaces may have changed.
+            if thawed_or_frozen || changed && object.spec.replaces.is_some() {
+                self.status_due(&object.name_any());
+            }
+        }
+        if let Some(rule) = to_write {
+            self.rules_due.add(rule);
+        }
+        // Those that wait with their finalizer until another rule carries the annotation on.
+        let goes = |object: &&Arc<NodeReadinessRule>| object.metadata.deletion_timestamp.is_some();
+        for object in objects.iter().filter(goes).filter(|_| written) {
+            self.rules_due.add(object.name_any());
         }
     }
 
@@ -160,7 +166,7 @@ impl Shared {
     pub(crate) fn begin_term(&self) {
         self.forget();
         // Nobody is handed a node before the rules are there: it would be let go.
-        self.take_rules(true);
+        self.take_rules(true, None);
         self.nodes_due.resume();
         self.rules_due.resume();
         self.all_nodes_due();
@@ -181,29 +187,6 @@ impl Shared {
         self.seats.forget_all();
         self.reporters.forget();
         *self.ledger() = Ledger::default();
-    }
-
-    /// Freezes every rule, until somebody takes the annotation off that says so.
-    fn freeze(&self, rule: &str, why: String) {
-        error!(
-            rule,
-            why,
-            "every rule is frozen: no taint is added or removed until annotation {FREEZE} is removed from the rule"
-        );
-        let frozen = Frozen {
-            rule: rule.to_owned(),
-            why,
-        };
-        *self.frozen.lock().unwrap_or_else(PoisonError::into_inner) = Some(frozen);
-        self.refresh_rules();
-        self.rules_due.add(rule.to_owned());
-    }
-
-    /// Why every rule was frozen, if that does not stand in the cluster yet.
-    pub(crate) fn unwritten_freeze(&self, rule: &str) -> Option<String> {
-        let frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
-        let frozen = frozen.as_ref().filter(|frozen| frozen.rule == rule);
-        frozen.map(|frozen| frozen.why.clone())
     }
 
     /// Wants every node decided about, also those that are only remembered.
@@ -287,7 +270,7 @@ impl Shared {
                         && let Some(alarm) = self.limits.alarm
                         && let Some(nodes) = entry.regressed(&node.name, &alarm, Instant::now())
                     {
-                        alarms.push((rule.name.clone(), nodes, entry.nodes.len(), alarm.window));
+                        alarms.push((rule, nodes, entry.nodes.len(), alarm.window));
                     }
                     if !failed {
                         room = self.seats.settle(active, &node.name, outcome.counts);
@@ -321,11 +304,11 @@ impl Shared {
         }
         drop(ledger);
         for (rule, nodes, all, window) in alarms {
+            let (name, seconds) = (&rule.name, window.as_secs());
             let why = format!(
-                "NodesRegressed: {nodes} of {all} nodes of rule '{rule}' within {} s",
-                window.as_secs()
+                "NodesRegressed: {nodes} of {all} nodes of rule '{name}' within {seconds} s"
             );
-            self.freeze(&rule, why);
+            self.take_rules(false, Some(&Frozen::alarm(rule, why)));
         }
     }
 

@@ -20,16 +20,19 @@ use planner::rule::{Enforcement, Rule, Status};
 pub(crate) use deleting::{Waits, deleting};
 
 use crate::birth::NewNodes;
+use crate::freeze::{FREEZE, Frozen};
 use crate::ledger::{NodeEntry, Standing};
 use crate::reporters::{self, Finding};
-use crate::rules::{FREEZE, Frozen};
+
+/// The reason of `Ready` while every rule is frozen.
+pub(crate) const FROZEN: &str = "Frozen";
 
 /// The most nodes that are listed one by one.
 const MOST_NODES: usize = 200;
 /// The most bytes that the lists may have as JSON. The API server keeps about as much again in
 /// `managedFields`; together, with the rule itself, that stays below 128 kB.
 const MOST_BYTES: usize = 48 * 1024;
-/// The longest message of a failure, in bytes.
+/// The longest message about a node, in bytes.
 const MOST_MESSAGE: usize = 256;
 /// Reason of the conditions of a rule that cannot be used.
 pub(crate) const INVALID: &str = "InvalidRule";
@@ -45,6 +48,8 @@ pub(crate) struct Matching<'a> {
     pub(crate) problem: Option<&'a str>,
     /// Why every rule is frozen.
     pub(crate) frozen: Option<&'a Frozen>,
+    /// Is there the rule that `spec.replaces` names?
+    pub(crate) replaced_exists: bool,
     /// What becomes of a node that shows nothing yet.
     pub(crate) new_nodes: &'a NewNodes,
     /// What is known of those who report what the rule waits for.
@@ -161,6 +166,12 @@ impl Told {
     }
 }
 
+/// Does it say that every rule is frozen?
+pub(crate) fn says_frozen(status: &NodeReadinessRuleStatus) -> bool {
+    let mut conditions = status.conditions.iter();
+    conditions.any(|condition| condition.r#type == "Ready" && condition.reason == FROZEN)
+}
+
 /// The same but for times? A new time alone is no news.
 pub(crate) fn same(one: &NodeReadinessRuleStatus, two: &NodeReadinessRuleStatus) -> bool {
     timeless(one) == timeless(two)
@@ -216,7 +227,8 @@ fn conditions(
     matching: &Matching<'_>,
     counts: &NodeCounts,
 ) -> Vec<Condition> {
-    let (status, reason, message) = readiness(rule, matching, counts);
+    let (status, reason, mut message) = readiness(rule, matching, counts);
+    message.push_str(&replacement(rule, matching.replaced_exists));
     let stalled = match matching.problem {
         Some(problem) => told.tell("Stalled", Status::True, INVALID, problem),
         None => told.tell("Stalled", Status::False, "Usable", ""),
@@ -270,9 +282,9 @@ fn readiness(
     if let Some(problem) = matching.problem {
         no(INVALID, problem.to_owned())
     } else if let Some(frozen) = matching.frozen {
-        let Frozen { rule, why } = frozen;
+        let Frozen { rule, why, .. } = frozen;
         no(
-            "Frozen",
+            FROZEN,
             format!("every rule is frozen by annotation {FREEZE} of rule '{rule}': {why}"),
         )
     } else if rule.suspended {
@@ -319,6 +331,19 @@ fn readiness(
         });
         let message = format!("every node is as the rule wants it{but}");
         (Status::True, "Enforced", message)
+    }
+}
+
+/// What `spec.replaces` does not do. That the other rule is gone is how a replacement ends.
+fn replacement(rule: &Rule, exists: bool) -> String {
+    match &rule.replaces {
+        Some(name) if *name == rule.name => {
+            "; spec.replaces names the rule itself, which means nothing".to_owned()
+        }
+        Some(name) if !exists => {
+            format!("; spec.replaces names rule '{name}', and there is none (any more)")
+        }
+        _ => String::new(),
     }
 }
 
@@ -418,6 +443,9 @@ fn evaluation(name: &str, rule: &Rule, node: &NodeEntry) -> NodeEvaluation {
         } else {
             TaintStatus::Absent
         },
+        message: (node.why.as_ref())
+            .filter(|why| !why.is_empty())
+            .map(|why| clip(why, MOST_MESSAGE)),
         last_evaluation_time: Time(node.since),
     }
 }
@@ -433,7 +461,9 @@ fn size(name: &str, rule: &Rule, node: &NodeEntry) -> usize {
         .failure
         .as_ref()
         .map_or(0, |failure| failure.len().min(MOST_MESSAGE) + 120);
-    2 * name.len() + 120 + conditions + failure
+    let why = node.why.as_ref();
+    let why = why.map_or(0, |why| why.len().min(MOST_MESSAGE) + 15);
+    2 * name.len() + 120 + conditions + failure + why
 }
 
 /// The beginning of a text, at most so many bytes.

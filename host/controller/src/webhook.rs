@@ -26,6 +26,7 @@ use tracing::info;
 
 use crate::certificates::{CertificateError, Files, Served};
 use crate::client::timely;
+use crate::events::Events;
 use crate::options::{Certificates, Webhook};
 use crate::reporters::Reporters;
 use managed::Managed;
@@ -57,6 +58,15 @@ pub enum WebhookError {
     /// The TLS library refuses its own defaults: a defect.
     #[error("the webhook has no TLS: {0}; please report this")]
     Tls(#[from] rustls::Error),
+}
+
+/// What the webhook shares with the control loop.
+pub(crate) struct Known {
+    pub(crate) rules: Store<NodeReadinessRule>,
+    pub(crate) policy: Policy,
+    pub(crate) prefixes: TaintPrefixes,
+    pub(crate) reporters: Arc<Reporters>,
+    pub(crate) events: Events,
 }
 
 /// A webhook whose port is bound and whose certificate was looked at.
@@ -106,16 +116,13 @@ impl Bound {
         })
     }
 
+    /// The certificate, for whoever wants to know how long it is good.
+    pub(crate) fn certificate(&self) -> Arc<Served> {
+        Arc::clone(&self.served)
+    }
+
     /// Answers until `end` is true.
-    pub(crate) async fn serve(
-        self,
-        client: Client,
-        rules: Store<NodeReadinessRule>,
-        policy: Policy,
-        prefixes: TaintPrefixes,
-        reporters: Arc<Reporters>,
-        end: watch::Receiver<bool>,
-    ) {
+    pub(crate) async fn serve(self, client: Client, shared: Known, end: watch::Receiver<bool>) {
         let Self {
             server,
             served,
@@ -126,11 +133,11 @@ impl Bound {
         }
         let reviewer = Arc::new(Reviewer {
             client: client.clone(),
-            rules,
+            rules: shared.rules,
             existing: Mutex::default(),
-            policy,
-            prefixes,
-            reporters,
+            policy: shared.policy,
+            prefixes: shared.prefixes,
+            reporters: shared.reporters,
         });
         let answer = move |request| answer(Arc::clone(&reviewer), request);
         let keep_certificate = async {
@@ -141,8 +148,10 @@ impl Bound {
                     secret,
                     configuration,
                 } => {
-                    let managed = Managed::new(&client, namespace, secret, configuration, served);
-                    managed.run().await;
+                    let (client, events) = (&client, shared.events);
+                    Managed::new(client, namespace, secret, configuration, served, events)
+                        .run()
+                        .await;
                 }
             }
         };
@@ -209,7 +218,7 @@ impl Reviewer {
                 }
             }
         };
-        let others = if change.may_conflict() {
+        let others = if change.wants_others() {
             self.known(self.rules().await?)
         } else {
             Arc::default()

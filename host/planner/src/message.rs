@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use crate::break_glass::ANNOTATION;
 use crate::facts::{Condition, Node, Observed};
 use crate::plan::{Candidate, State};
-use crate::question::{Answer, Question, Read};
+use crate::question::{Answer, CLOCK_SKEW, Question, Read};
 use crate::rule::{Matching, Rule, Status};
 use crate::verdict::{Decision, Subject};
 
@@ -118,15 +118,21 @@ fn shortcoming(condition: &Condition, required: Status, reads: &[Read]) -> Strin
             && *status == required
             && condition.status == Observed::Known(required) =>
         {
-            Some(format!(" for less than {}", span(*at_least)))
+            let until = read.until.map(|until| format!(" (until {until})"));
+            let until = until.unwrap_or_default();
+            Some(format!(" for less than {}{until}", span(*at_least)))
         }
         Question::HeartbeatWithin {
             condition: name,
             at_most,
-        } if *name == condition.name => Some(format!(
-            " without a heartbeat in the last {}",
-            span(*at_most)
-        )),
+        } if *name == condition.name => Some(match read.until {
+            // Only time makes it count. No times here: each heartbeat would have others.
+            Some(_) => format!(
+                " with a heartbeat that is more than {} in the future: the clock of whoever reports it is ahead",
+                span(CLOCK_SKEW.unsigned_abs())
+            ),
+            None => format!(" without a heartbeat in the last {}", span(*at_most)),
+        }),
         Question::ReportedThisBoot { condition: name } if *name == condition.name => {
             Some(" without a heartbeat since the node's reboot".to_owned())
         }

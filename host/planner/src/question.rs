@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::facts::{Node, Observed};
 use crate::rule::{Effect, Status, TaintId};
 
+/// Clocks of nodes and of this host may differ by so much. A heartbeat that lies further in the future
+/// was written by a clock that is wrong: nobody knows when, so it is no sign of life.
+pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
+
 /// A question of a policy. Named as in the contract; durations are those of the contract
 /// (milliseconds).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -214,6 +218,10 @@ impl NodeAnswers {
         else {
             return (Answer::Bool(false), None);
         };
+        let counts_from = heartbeat.checked_sub(CLOCK_SKEW).ok();
+        if let Some(from) = counts_from.filter(|from| *from > self.now) {
+            return (Answer::Bool(false), Some(from));
+        }
         // No heartbeat is too old for a span that reaches beyond the end of time.
         let Ok(last) = heartbeat.checked_add(at_most) else {
             return (Answer::Bool(true), None);
@@ -236,5 +244,64 @@ mod millis {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         u64::deserialize(from).map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Condition;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Is a heartbeat at this second within a minute at second 0, and until when is that the answer?
+    fn within(heartbeat: i64) -> (Answer, Option<Timestamp>) {
+        let condition = Condition {
+            name: "A".to_owned(),
+            status: Observed::Known(Status::True),
+            reason: String::new(),
+            changed: None,
+            heartbeat: Some(second(heartbeat)),
+        };
+        let node = Node {
+            conditions: vec![condition],
+            ..Node::default()
+        };
+        let taint = TaintId {
+            key: String::new(),
+            effect: Effect::NoSchedule,
+        };
+        let mut answers = NodeAnswers {
+            node: Arc::new(node),
+            taint,
+            completion: Completion::None,
+            rebooted: None,
+            now: second(0),
+        };
+        answers.answer(&Question::HeartbeatWithin {
+            condition: "A".to_owned(),
+            at_most: Duration::from_secs(60),
+        })
+    }
+
+    #[test]
+    fn a_heartbeat_from_the_future_counts_as_far_as_clocks_differ() {
+        let millisecond = SignedDuration::from_millis(1);
+        let no = Answer::Bool(false);
+        let yes = |heartbeat: i64| {
+            (
+                Answer::Bool(true),
+                Some(second(heartbeat + 60) + millisecond),
+            )
+        };
+        assert_eq!(within(-61), (no.clone(), None));
+        assert_eq!(within(-60), yes(-60));
+        assert_eq!(within(30), yes(30));
+        assert_eq!(within(60), yes(60));
+        // Beyond that nobody knows when it was; when it can have been it is asked again.
+        assert_eq!(within(61), (no.clone(), Some(second(1))));
+        assert_eq!(within(5000), (no, Some(second(4940))));
     }
 }

@@ -354,8 +354,21 @@ fn the_message_says_what_time_is_wanting() {
     let boot = Question::ReportedThisBoot {
         condition: "Agent".into(),
     };
+    let timed = |question, until| Read {
+        question,
+        answer: Answer::Bool(false),
+        until: Some(at(until)),
+    };
     for (reads, expected) in [
         (vec![], "Agent is True, required True"),
+        (
+            vec![timed(condition_is(30), 30)],
+            "Agent is True for less than 30s (until 2023-11-14T22:13:50Z), required True",
+        ),
+        (
+            vec![timed(heartbeat.clone(), 40)],
+            "Agent is True with a heartbeat that is more than 1m in the future: the clock of whoever reports it is ahead, required True",
+        ),
         (
             vec![read(condition_is(30), false)],
             "Agent is True for less than 30s, required True",

@@ -312,3 +312,28 @@ fn where_every_rule_is_frozen_nothing_would_be_done() {
     assert_eq!(results[0]["reason"], "Suspended");
     assert_eq!(report["changes"], json("[]"));
 }
+
+/// What `spec.replaces` does not do is told beside the result.
+#[test]
+fn a_rule_that_replaces_itself_or_one_that_was_not_given_is_told() {
+    for (name, said) in [
+        (
+            "agent",
+            "warning: rule 'agent': spec.replaces names the rule itself",
+        ),
+        (
+            "other",
+            "note: rule 'agent' replaces rule 'other', which was not given",
+        ),
+    ] {
+        let rule = format!("{}\n  replaces: {name}\n", RULE.trim_end());
+        let folder = folder_with(&[("a.yaml", rule.as_str()), ("n.yaml", NODE)]);
+        let arguments = ["eval", "--rule", "a.yaml", "--node", "n.yaml"];
+        let output = cli_tests::program::host_in(folder.path(), &arguments, &[]).unwrap();
+        assert!(
+            output.status == 0 && output.stderr.contains(said),
+            "{}",
+            output.stderr
+        );
+    }
+}

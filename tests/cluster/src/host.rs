@@ -93,6 +93,18 @@ impl Host {
         Ok(std::fs::read_to_string(&self.log)?)
     }
 
+    /// Where it serves something, by the line of its log that says so. The log must be JSON, as it is in a file.
+    ///
+    /// # Errors
+    /// There is no such line.
+    pub fn served_at(&self, says: &str) -> anyhow::Result<String> {
+        let log = self.log()?;
+        let line = log.lines().find(|line| line.contains(says));
+        let line: serde_json::Value = serde_json::from_str(line.context("no such line")?)?;
+        let address = line["address"].as_str();
+        Ok(address.context("a line without an address")?.to_owned())
+    }
+
     /// Ends it at once, wherever it is.
     ///
     /// # Errors

@@ -201,3 +201,95 @@ async fn a_rule_with_refused_parameters_is_stalled_and_its_taints_stay() {
     cluster.until_released("worker").await;
     host.terminate().await.unwrap();
 }
+
+/// A policy may take anything: what is nested in its parameters is stored as it was given.
+#[tokio::test]
+async fn nested_parameters_are_stored_as_they_are_given() {
+    let cluster = Cluster::start().await.unwrap();
+    let parameters = json!({ "pods": { "selector": { "app": "driver" }, "least": 2 }, "or": [{ "a": [{ "b": true }] }] });
+    let rule = rule_with("continuous", &parameters.to_string());
+    cluster.apply(&rule).unwrap();
+    let stored = cluster.rules().get("agent").await.unwrap();
+    let stored = stored.spec.policy.unwrap().parameters;
+    assert_eq!(stored.map(Value::Object), Some(parameters));
+}
+
+/// A reporter whose clock runs ahead may be dead for as long as it runs ahead.
+#[tokio::test]
+async fn a_heartbeat_from_the_future_is_no_sign_of_life_and_the_status_says_so() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.create_node(&worker("worker", false)).await.unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster
+        .apply(&rule_with("continuous", "{maxHeartbeatAge: 1h}"))
+        .unwrap();
+    let heartbeat = |ago| {
+        let times = seconds_ago(ago);
+        let condition = json!({
+            "type": AGENT, "status": "True", "lastHeartbeatTime": times, "lastTransitionTime": times,
+        });
+        json!({ "conditions": [condition] })
+    };
+    cluster.until_held("worker").await;
+    set_status(&cluster, heartbeat(-30)).await;
+    cluster.until_released("worker").await;
+    set_status(&cluster, heartbeat(-3000)).await;
+    cluster.until_held("worker").await;
+    cluster
+        .until_status("agent", "why it is held", |status| {
+            let message = status.node_evaluations[0].message.as_deref();
+            message
+                .is_some_and(|message| message.contains("the clock of whoever reports it is ahead"))
+        })
+        .await
+        .unwrap();
+    host.terminate().await.unwrap();
+}
+
+/// Who asks why a node is held is told until when.
+#[tokio::test]
+async fn the_status_says_why_a_node_is_held_and_until_when() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.create_node(&worker("worker", false)).await.unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster
+        .apply(&rule_with("continuous", "{minReadyTime: 1h}"))
+        .unwrap();
+    let says = |expected: String| {
+        let cluster = &cluster;
+        async move {
+            let is = |status: &api::rule::status::NodeReadinessRuleStatus| {
+                let mut nodes = status.node_evaluations.iter();
+                nodes.any(|node| node.message.as_deref() == Some(expected.as_str()))
+            };
+            cluster.until_status("agent", &expected, is).await.unwrap();
+        }
+    };
+    says(format!(
+        "{AGENT} is absent and counts as Unknown, required True"
+    ))
+    .await;
+    let since: Timestamp = seconds_ago(60).parse().unwrap();
+    let condition = json!({
+        "type": AGENT, "status": "True", "lastTransitionTime": since.to_string(),
+    });
+    set_status(&cluster, json!({ "conditions": [condition] })).await;
+    let until = since + 1.hour();
+    says(format!(
+        "{AGENT} is True for less than 1h (until {until}), required True"
+    ))
+    .await;
+    // Released, it needs no reason.
+    let condition = json!({
+        "type": AGENT, "status": "True", "lastTransitionTime": seconds_ago(4000),
+    });
+    set_status(&cluster, json!({ "conditions": [condition] })).await;
+    cluster.until_released("worker").await;
+    cluster
+        .until_status("agent", "no reason", |status| {
+            status.node_evaluations[0].message.is_none()
+        })
+        .await
+        .unwrap();
+    host.terminate().await.unwrap();
+}

@@ -1,6 +1,9 @@
 //! What protects a cluster from a rule that is wrong.
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
+#[path = "safety/freeze.rs"]
+mod freeze;
+
 use cluster_tests::{AGENT, Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use serde_json::json;
 
@@ -160,100 +163,7 @@ async fn compat_j_budget_holds_a_young_node_all_the_same() {
 }
 
 #[tokio::test]
-async fn one_switch_freezes_every_rule() {
-    let cluster = Cluster::start().await.unwrap();
-    workers(&cluster, 1).await;
-    let host = cluster.start_host().await.unwrap();
-    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    let other = agent_rule("other", "continuous").replace("security-agent-ready", "other");
-    cluster.apply(&other).unwrap();
-    cluster.until_held("node-01").await;
-    cluster
-        .until_tainted("node-01", "readiness.k8s.io/other", true)
-        .await
-        .unwrap();
-    let freeze = |value| json!({ "metadata": { "annotations": { "readiness.node.x-k8s.io/freeze-all": value } } });
-    cluster
-        .patch_rule("other", freeze(json!("something is wrong")))
-        .await
-        .unwrap();
-    for rule in ["agent", "other"] {
-        until_ready_is(&cluster, rule, "False", "Frozen").await;
-    }
-    assert!(
-        cluster
-            .until_event("agent", "Frozen")
-            .await
-            .unwrap()
-            .contains("something is wrong")
-    );
-    cluster.agent_reports("node-01", "True").await;
-    cluster
-        .until_status("agent", "the change was seen", |status| {
-            status.node_evaluations[0].condition_results[0]
-                .current_status
-                .as_str()
-                == "True"
-        })
-        .await
-        .unwrap();
-    assert_eq!(cluster.readiness_taints("node-01").await.unwrap().len(), 2);
-    cluster
-        .patch_rule("other", freeze(json!(null)))
-        .await
-        .unwrap();
-    cluster.until_released("node-01").await;
-    cluster
-        .until_tainted("node-01", "readiness.k8s.io/other", false)
-        .await
-        .unwrap();
-    host.terminate().await.unwrap();
-}
-
-#[tokio::test]
-async fn it_freezes_by_itself_when_most_nodes_regress_and_is_released_by_hand() {
-    let cluster = Cluster::start().await.unwrap();
-    let names = workers(&cluster, 14).await;
-    for name in &names {
-        cluster.agent_reports(name, "True").await;
-    }
-    let arguments = ["--freeze-when-regressed=50", "--freeze-window=1h"];
-    let host = cluster.start_host_with(&arguments).await.unwrap();
-    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    until_ready_is(&cluster, "agent", "True", "Enforced").await;
-    for name in &names {
-        cluster.agent_reports(name, "False").await;
-    }
-    until_ready_is(&cluster, "agent", "False", "Frozen").await;
-    cluster
-        .until_status("agent", "every change was seen", |status| {
-            let mut nodes = status.node_evaluations.iter();
-            nodes.all(|node| node.condition_results[0].current_status.as_str() == "False")
-        })
-        .await
-        .unwrap();
-    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 10);
-    host.kill().await.unwrap();
-    // It stands in the cluster, so another host is frozen as well.
-    let host = cluster.start_host_with(&arguments).await.unwrap();
-    until_ready_is(&cluster, "agent", "False", "Frozen").await;
-    let stored = cluster.rules().get("agent").await.unwrap();
-    let annotations = stored.metadata.annotations.unwrap();
-    let why = &annotations["readiness.node.x-k8s.io/freeze-all"];
-    assert_eq!(
-        why,
-        "NodesRegressed: 10 of 14 nodes of rule 'agent' within 3600 s"
-    );
-    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 10);
-    let release =
-        json!({ "metadata": { "annotations": { "readiness.node.x-k8s.io/freeze-all": null } } });
-    cluster.patch_rule("agent", release).await.unwrap();
-    until_held(&cluster, 14).await;
-    host.terminate().await.unwrap();
-}
-
-#[tokio::test]
-async fn break_glass_lets_one_node_go_until_its_time() {
+async fn compat_j_break_glass_lets_one_node_go_until_its_time() {
     let cluster = Cluster::start().await.unwrap();
     workers(&cluster, 2).await;
     let host = cluster.start_host().await.unwrap();
@@ -307,7 +217,7 @@ async fn break_glass_lets_one_node_go_until_its_time() {
 }
 
 #[tokio::test]
-async fn held_too_long_is_told_once_by_any_number_of_hosts() {
+async fn compat_j_held_too_long_is_told_once_by_any_number_of_hosts() {
     let cluster = Cluster::start().await.unwrap();
     workers(&cluster, 1).await;
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();

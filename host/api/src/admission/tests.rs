@@ -223,7 +223,7 @@ fn compat_040_what_must_never_be_refused_is_not() {
     let review = |old: &NodeReadinessRule, new: &NodeReadinessRule| {
         let change = Change::Update { old, new };
         assert_eq!(
-            change.may_conflict(),
+            change.wants_others(),
             !reviewed(&change, &others).errors.is_empty(),
             "the rules are needed exactly where they say something"
         );
@@ -294,4 +294,39 @@ fn a_rule_stands_beside_the_one_that_it_replaces_and_no_other() {
         new: &alone,
     };
     assert_eq!(reviewed(&change, std::slice::from_ref(&on)).errors.len(), 1);
+}
+
+#[test]
+fn replacing_itself_is_refused_and_replacing_nothing_is_warned_about() {
+    let replaces = |name: &str| with("new", "/spec/replaces", json!(name));
+    let itself =
+        "validation failed: [spec.replaces: Invalid value: \"new\": a rule cannot replace itself]";
+    let review = create(&replaces("new"), &[]);
+    assert_eq!(refusal(&review), itself);
+    let review = create(&replaces("othr"), &[plain("third")]);
+    let warning = "spec.replaces: there is no rule 'othr', so nothing is taken over from it";
+    assert_eq!(review.warnings, [warning]);
+    assert_eq!(
+        create(&replaces("other"), &[plain("other")]),
+        Review::default()
+    );
+    // It is judged where it is said, also of a rule that only says what it would do, and never again.
+    let update = |old: &NodeReadinessRule, new: &NodeReadinessRule| {
+        let change = Change::Update { old, new };
+        (change.wants_others(), reviewed(&change, &[]))
+    };
+    let dry = |mut rule: NodeReadinessRule| {
+        rule.spec.dry_run = Some(true);
+        rule
+    };
+    let (asks, review) = update(&dry(plain("new")), &dry(replaces("new")));
+    assert!(asks && refusal(&review) == itself);
+    let (asks, review) = update(&dry(plain("new")), &dry(replaces("othr")));
+    assert!(asks && review.warnings == [warning]);
+    for name in ["new", "othr"] {
+        let mut suspended = dry(replaces(name));
+        suspended.spec.suspend = Some(true);
+        let (asks, review) = update(&dry(replaces(name)), &suspended);
+        assert!(!asks && review == Review::default(), "{name}: {review:?}");
+    }
 }

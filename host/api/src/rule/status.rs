@@ -216,6 +216,11 @@ pub struct NodeEvaluation {
     /// Is the taint on the node after the evaluation?
     pub taint_status: TaintStatus,
 
+    /// Why the taint is on the node, where it is; and until when, where that is only a matter of time.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+
     /// When the node was evaluated last.
     #[serde(deserialize_with = "lenient::time")]
     pub last_evaluation_time: Time,

@@ -16,16 +16,39 @@ use crate::input::BadInput;
 /// Says what is logged, and ranks above the flags.
 const VARIABLE: &str = "RUST_LOG";
 
-/// What libraries say of failures that the controller reports in its own words. Theirs are dumps,
-/// and are shown from debug on.
+/// What libraries say of failures that the controller reports in its own words. Theirs are dumps.
 const SAID_ALREADY: &str =
     "kube_client::client=off,kube_runtime::watcher=off,rustls_platform_verifier=off";
+
+/// The parts of this program. What libraries say from debug on is much, and mostly not about rules.
+const OURS: [&str; 7] = [
+    "host",
+    "controller",
+    "engine",
+    "planner",
+    "api",
+    "fetch",
+    "serve",
+];
+
+/// What is logged at a level: of this program all, of libraries less.
+fn directives(level: LevelFilter) -> String {
+    let ours = || {
+        let ours = OURS.map(|part| format!(",{part}={level}"));
+        ours.concat()
+    };
+    match level {
+        LevelFilter::TRACE => format!("{}{}", LevelFilter::DEBUG, ours()),
+        LevelFilter::DEBUG => format!("{}{},{SAID_ALREADY}", LevelFilter::INFO, ours()),
+        level => format!("{level},{SAID_ALREADY}"),
+    }
+}
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
 #[group(skip)]
 pub struct Options {
-    /// What is logged: debug, info, error, panic, or 1, 2, … for more and more
+    /// What is logged: debug (also of what libraries say: 2), info, error, panic, or 1, 2, … for more and more
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     zap_log_level: Option<LevelFilter>,
 
@@ -88,8 +111,7 @@ impl Options {
             Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|error| {
                 BadInput::one(format!("{VARIABLE}={text} cannot be understood: {error}"))
             })?,
-            _ if level < LevelFilter::DEBUG => EnvFilter::new(format!("{level},{SAID_ALREADY}")),
-            _ => EnvFilter::new(level.to_string()),
+            _ => EnvFilter::new(directives(level)),
         };
         let is_text = match zap_encoder {
             Some(encoder) => encoder == Encoder::Console,
@@ -105,5 +127,30 @@ impl Options {
             log.with_ansi(false).event_format(Json { times }).try_init()
         };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_is_about_this_program_and_more_also_about_libraries() {
+        let parses = |level| EnvFilter::try_new(directives(level)).map(|_| directives(level));
+        let debug = parses(LevelFilter::DEBUG).unwrap();
+        assert!(
+            debug.starts_with("info,host=debug,controller=debug,"),
+            "{debug}"
+        );
+        let trace = parses(LevelFilter::TRACE).unwrap();
+        assert!(
+            trace.starts_with("debug,host=trace,controller=trace,"),
+            "{trace}"
+        );
+        assert!(
+            parses(LevelFilter::ERROR)
+                .unwrap()
+                .starts_with("error,kube_client")
+        );
     }
 }

@@ -24,6 +24,7 @@ impl Shared {
         let mut page = Page::default();
         page.add(metrics.registry.gather());
         page.add(metrics.of_rules());
+        page.add(metrics.of_webhook()?);
         page.add(rules(self.objects.state().iter().map(AsRef::as_ref))?);
         page.add(self.nodes()?);
         page.add(process::collect()?);
@@ -102,6 +103,19 @@ impl Shared {
 }
 
 impl Metrics {
+    /// How long the webhook's certificate is good, where the webhook is served.
+    fn of_webhook(&self) -> Result<Vec<MetricFamily>, Error> {
+        let Some(served) = self.webhook.get() else {
+            return Ok(Vec::new());
+        };
+        let until = IntGauge::new(
+            "node_readiness_webhook_certificate_expiry_timestamp_seconds",
+            "When the webhook's certificate expires, as Unix time; 0 while there is none, and the API server cannot ask.",
+        )?;
+        until.set(served.until().map_or(0, Timestamp::as_second));
+        Ok(until.collect())
+    }
+
     fn of_rules(&self) -> Vec<MetricFamily> {
         let rules: Vec<_> = {
             let known = self.rules.read().unwrap_or_else(PoisonError::into_inner);

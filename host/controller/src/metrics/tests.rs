@@ -277,7 +277,9 @@ async fn eventful() -> Idle {
 
 #[tokio::test]
 async fn compat_041_the_documented_metrics_are_those_that_are_printed() {
-    let page = eventful().await.page();
+    let idle = eventful().await;
+    idle.shared.metrics.serves_webhook(Arc::default());
+    let page = idle.page();
     let mut documented = BTreeMap::new();
     let tables = DOCUMENT.split("\n## Logs").next();
     for line in tables

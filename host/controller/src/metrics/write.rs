@@ -15,6 +15,8 @@ pub(crate) enum Write {
     /// Only who owns a taint, or that a completion goes.
     NodeRecord,
     RuleFinalizer,
+    /// The annotation that freezes every rule: put on one, or taken off one that goes.
+    RuleFreeze,
     RuleStatus,
     Event,
 }
@@ -37,6 +39,7 @@ impl Write {
             Self::NodeCompletion => "node_completion",
             Self::NodeRecord => "node_record",
             Self::RuleFinalizer => "rule_finalizer",
+            Self::RuleFreeze => "rule_freeze",
             Self::RuleStatus => "rule_status",
             Self::Event => "event",
         }

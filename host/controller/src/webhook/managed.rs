@@ -30,6 +30,7 @@ use tracing::{info, warn};
 use super::material::{Held, Material};
 use crate::certificates::{Pair, Served};
 use crate::client::{RequestError, TIMEOUT, patch_metadata, timely};
+use crate::events::{Events, Object};
 
 /// While something is missing.
 const RETRY: Duration = Duration::from_secs(10);
@@ -45,6 +46,7 @@ pub(super) struct Managed {
     configurations: Api<ValidatingWebhookConfiguration>,
     configuration: String,
     served: Arc<Served>,
+    events: Events,
 }
 
 /// Why certificates are not managed at the moment.
@@ -63,6 +65,7 @@ impl Managed {
         secret: String,
         configuration: String,
         served: Arc<Served>,
+        events: Events,
     ) -> Self {
         let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
         Self {
@@ -72,6 +75,7 @@ impl Managed {
             configurations: Api::all(client.clone()),
             configuration,
             served,
+            events,
         }
     }
 
@@ -89,14 +93,31 @@ impl Managed {
                     let _ = timeout(CHECK, changes.next()).await;
                 }
                 Err(Problem(problem)) => {
+                    let missing = self.served.is_missing(&problem);
                     if said.as_ref() != Some(&problem) {
                         warn!(problem, "the webhook's certificates are not managed");
+                        self.tell(missing, &problem);
                         said = Some(problem);
                     }
                     sleep(RETRY).await;
                 }
             }
         }
+    }
+
+    /// Who asks why kubectl is refused looks at the configuration first.
+    fn tell(&self, missing: bool, problem: &str) {
+        let means = if missing {
+            "The webhook has no certificate, so it cannot be asked, and `failurePolicy` says what becomes of rules"
+        } else {
+            "The webhook is served, and its certificate is not renewed"
+        };
+        let configuration = Object::Configuration {
+            name: &self.configuration,
+        };
+        let note = format!("{means}: {problem}");
+        self.events
+            .warn(configuration, "CertificateNotManaged", problem, note);
     }
 
     fn changes(&self) -> BoxStream<'static, ()> {

@@ -22,6 +22,8 @@ pub async fn install(cluster: &Cluster) {
     for field in ["conditions", "nodes", "truncated"] {
         remove(&mut schema["status"], field);
     }
+    let evaluations = &mut schema["status"]["properties"]["nodeEvaluations"];
+    remove(&mut evaluations["items"], "message");
     let crd = serde_json::from_value(crd).unwrap();
     crds.replace(name, &PostParams::default(), &crd)
         .await

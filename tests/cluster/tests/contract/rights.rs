@@ -154,6 +154,11 @@ async fn compat_045_its_rights_are_enough_and_one_that_is_missing_is_named() {
             !log.contains("Status {") && !log.contains("ApiError"),
             "{log}"
         );
+        if *resource == "nodereadinessrules/status" {
+            let note = cluster.until_event("agent", "StatusNotWritten").await;
+            let note = note.unwrap();
+            assert!(note.contains("cannot patch resource"), "{note}");
+        }
         let tainted = match (*resource, *verb) {
             ("nodes", "patch") => {
                 let stored = cluster

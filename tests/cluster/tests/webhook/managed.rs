@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cluster_tests::scrape::Scrape;
 use cluster_tests::webhook::{Authority, CONFIGURATION, Folder};
 use cluster_tests::{Cluster, agent_rule, wait};
 use control_plane::{Options, User};
@@ -99,12 +100,25 @@ async fn both_are_renewed_before_they_expire() {
         .create(&PostParams::default(), &stored)
         .await
         .unwrap();
+    let metrics = [
+        "--metrics-bind-address=127.0.0.1:0",
+        "--metrics-secure=false",
+    ];
     let (host, address) = cluster
-        .start_webhook(&cluster.kubeconfig(), &folder, MANAGED)
+        .start_webhook(
+            &cluster.kubeconfig(),
+            &folder,
+            &[MANAGED, &metrics].concat(),
+        )
         .await
         .unwrap();
     cluster.configure_webhook(address, None).await.unwrap();
     cluster.until_asked().await.unwrap();
+    let scrape = Scrape::of(&host.served_at("metrics are served").unwrap()).await;
+    let expiry = "node_readiness_webhook_certificate_expiry_timestamp_seconds";
+    let days = scrape.unwrap().get(expiry).unwrap() / 86_400.0;
+    let today = jiff::Timestamp::now().as_second() as f64 / 86_400.0;
+    assert!((85.0..95.0).contains(&(days - today)), "{days}");
     let renewed = held(&cluster).await.unwrap();
     assert_ne!(renewed["ca.key"], ageing.key());
     // The one before stays trusted while somebody may still show what it signed.
@@ -168,6 +182,7 @@ rules:
 - {apiGroups: [''], resources: [nodes], verbs: [get, list, watch, patch, update]}
 - {apiGroups: [readiness.node.x-k8s.io], resources: [nodereadinessrules], verbs: [get, list, watch, update, patch]}
 - {apiGroups: [readiness.node.x-k8s.io], resources: [nodereadinessrules/status, nodereadinessrules/finalizers], verbs: [get, update, patch]}
+- {apiGroups: ['', events.k8s.io], resources: [events], verbs: [create, patch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -187,8 +202,12 @@ async fn compat_045_without_the_rights_it_is_off_and_said_once() {
     cluster.apply(RIGHTS).unwrap();
     let folder = Folder::new().unwrap();
     let kubeconfig = cluster.plane.kubeconfig_for("manager").unwrap();
-    let (mut host, _) = cluster
-        .start_webhook(&kubeconfig, &folder, MANAGED)
+    let metrics = [
+        "--metrics-bind-address=127.0.0.1:0",
+        "--metrics-secure=false",
+    ];
+    let (mut host, address) = cluster
+        .start_webhook(&kubeconfig, &folder, &[MANAGED, &metrics].concat())
         .await
         .unwrap();
     let off = "the webhook's certificates are not managed";
@@ -199,6 +218,46 @@ async fn compat_045_without_the_rights_it_is_off_and_said_once() {
         line.contains("cannot be read") && line.contains("forbidden"),
         "{line}"
     );
+    // The API server learns no more than that it was turned away. What is missing stands in an event, in a
+    // metric, and beside each time that it tried.
+    let note = cluster
+        .until_event(CONFIGURATION, "CertificateNotManaged")
+        .await;
+    let note = note.unwrap();
+    assert!(
+        note.contains("has no certificate") && note.contains("forbidden"),
+        "{note}"
+    );
+    let scrape = Scrape::of(&host.served_at("metrics are served").unwrap())
+        .await
+        .unwrap();
+    let expiry = "node_readiness_webhook_certificate_expiry_timestamp_seconds";
+    assert_eq!(scrape.get(expiry), Some(0.0));
+    cluster.configure_webhook(address, None).await.unwrap();
+    cluster.until_refused("tls: access denied").await.unwrap();
+    host.until_logged("a client was turned away").await.unwrap();
+    let log = host.log().unwrap();
+    let line = log
+        .lines()
+        .find(|line| line.contains("a client was turned away"));
+    let line = line.unwrap();
+    assert!(
+        line.contains(CONFIGURATION) && line.contains("forbidden"),
+        "{line}"
+    );
+    let webhooks = cluster.webhooks();
+    webhooks
+        .delete(CONFIGURATION, &Default::default())
+        .await
+        .unwrap();
+    wait::until_true("it is not asked any more", || async {
+        Ok(!cluster
+            .refusal_of_nothing()
+            .await?
+            .contains("access denied"))
+    })
+    .await
+    .unwrap();
     // The rest works.
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     wait::until_true("the host works", || async {

@@ -119,6 +119,7 @@ async fn nrc_414_compat_034_to_039_rules_are_reviewed() {
     compat_039_warnings(&asked);
     compat_j_replacing_a_rule_is_allowed_beside_that_rule_alone(&asked).await;
     a_policy_or_budget_that_it_cannot_have(&asked).await;
+    a_rule_that_replaces_itself_or_nothing(&asked).await;
     asked.host.terminate().await.unwrap();
 }
 
@@ -263,6 +264,33 @@ async fn a_policy_or_budget_that_it_cannot_have(asked: &Asked) {
             .await,
         ""
     );
+}
+
+/// Also of one that only says what it would do: the others are asked for all the same.
+async fn a_rule_that_replaces_itself_or_nothing(asked: &Asked) {
+    let replaces = |name: &str| {
+        rule("successor", |rule| {
+            rule["spec"]["replaces"] = json!(name);
+            rule["spec"]["dryRun"] = json!(true);
+        })
+    };
+    assert_eq!(
+        asked.refusal(&replaces("successor")).await,
+        "validation failed: [spec.replaces: Invalid value: \"successor\": a rule cannot replace itself]"
+    );
+    for (name, warned) in [("first", false), ("frist", true)] {
+        let file = asked.cluster.plane.folder().join("replaces.yaml");
+        let rule = serde_json::to_string(&replaces(name)).unwrap();
+        std::fs::write(&file, rule).unwrap();
+        let arguments = ["apply", "--dry-run=server", "-f", file.to_str().unwrap()];
+        let output = asked.cluster.plane.kubectl(&arguments).unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let expected = format!("there is no rule '{name}', so nothing is taken over from it");
+        assert!(
+            output.status.success() && told.contains(&expected) == warned,
+            "{told}"
+        );
+    }
 }
 
 fn compat_039_warnings(asked: &Asked) {

@@ -1,0 +1,377 @@
+//! The switch that freezes every rule, and the alarm that throws it.
+
+use std::sync::Arc;
+
+use cluster_tests::proxy::{Fault, Proxy};
+use cluster_tests::scrape::Scrape;
+use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::{until_held, until_ready_is, workers};
+
+const FREEZE: &str = "readiness.node.x-k8s.io/freeze-all";
+
+/// Puts the annotation on a rule, or (null) takes it off.
+async fn freeze(cluster: &Cluster, rule: &str, why: Value) {
+    let change = json!({ "metadata": { "annotations": { FREEZE: why } } });
+    cluster.patch_rule(rule, change).await.unwrap();
+}
+
+/// The value of the annotation on a rule.
+async fn carried(cluster: &Cluster, rule: &str) -> Option<String> {
+    let stored = cluster.rules().get(rule).await.unwrap();
+    stored.metadata.annotations?.remove(FREEZE)
+}
+
+async fn until_carried(cluster: &Cluster, rule: &str, why: &str) {
+    let what = format!("rule {rule} carries the freeze");
+    wait::until_true(&what, || async {
+        Ok(carried(cluster, rule).await.as_deref() == Some(why))
+    })
+    .await
+    .unwrap();
+}
+
+/// A rule for a taint of its own, and for the same nodes and condition as the guide's.
+fn rule(name: &str) -> String {
+    agent_rule(name, "continuous").replace("security-agent-ready", name)
+}
+
+#[tokio::test]
+async fn compat_j_freeze_stops_every_rule_until_it_is_taken_off() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 1).await;
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    let other = agent_rule("other", "continuous").replace("security-agent-ready", "other");
+    cluster.apply(&other).unwrap();
+    cluster.until_held("node-01").await;
+    cluster
+        .until_tainted("node-01", "readiness.k8s.io/other", true)
+        .await
+        .unwrap();
+    freeze(&cluster, "other", json!("something is wrong")).await;
+    for rule in ["agent", "other"] {
+        until_ready_is(&cluster, rule, "False", "Frozen").await;
+    }
+    assert!(
+        cluster
+            .until_event("agent", "Frozen")
+            .await
+            .unwrap()
+            .contains("something is wrong")
+    );
+    cluster.agent_reports("node-01", "True").await;
+    cluster
+        .until_status("agent", "the change was seen", |status| {
+            status.node_evaluations[0].condition_results[0]
+                .current_status
+                .as_str()
+                == "True"
+        })
+        .await
+        .unwrap();
+    assert_eq!(cluster.readiness_taints("node-01").await.unwrap().len(), 2);
+    freeze(&cluster, "other", json!(null)).await;
+    cluster.until_released("node-01").await;
+    cluster
+        .until_tainted("node-01", "readiness.k8s.io/other", false)
+        .await
+        .unwrap();
+    for rule in ["agent", "other"] {
+        cluster.until_event(rule, "Thawed").await.unwrap();
+    }
+    // The next time is news as well, however soon it comes.
+    freeze(&cluster, "agent", json!("once more")).await;
+    wait::until("a second event says so", || async {
+        let told = cluster.events("other", "Frozen").await?;
+        let news = told.iter().any(|note| note.contains("once more"));
+        Ok(if news {
+            Ok(())
+        } else {
+            Err(format!("{told:?}"))
+        })
+    })
+    .await
+    .unwrap();
+    host.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn compat_j_alarm_freezes_when_most_nodes_regress_and_is_released_by_hand() {
+    let cluster = Cluster::start().await.unwrap();
+    let names = workers(&cluster, 14).await;
+    for name in &names {
+        cluster.agent_reports(name, "True").await;
+    }
+    let arguments = ["--freeze-when-regressed=50", "--freeze-window=1h"];
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    for name in &names {
+        cluster.agent_reports(name, "False").await;
+    }
+    until_ready_is(&cluster, "agent", "False", "Frozen").await;
+    cluster
+        .until_status("agent", "every change was seen", |status| {
+            let mut nodes = status.node_evaluations.iter();
+            nodes.all(|node| node.condition_results[0].current_status.as_str() == "False")
+        })
+        .await
+        .unwrap();
+    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 10);
+    host.kill().await.unwrap();
+    // It stands in the cluster, so another host is frozen as well.
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    until_ready_is(&cluster, "agent", "False", "Frozen").await;
+    assert_eq!(
+        carried(&cluster, "agent").await.as_deref(),
+        Some("NodesRegressed: 10 of 14 nodes of rule 'agent' within 3600 s")
+    );
+    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 10);
+    freeze(&cluster, "agent", json!(null)).await;
+    until_held(&cluster, 14).await;
+    host.terminate().await.unwrap();
+}
+
+/// One node of three says Ready and not Ready a hundred times: it is one node.
+#[tokio::test]
+async fn compat_j_alarm_counts_nodes_and_not_how_often_one_flaps() {
+    let cluster = Cluster::start().await.unwrap();
+    for name in workers(&cluster, 3).await {
+        cluster.agent_reports(&name, "True").await;
+    }
+    let arguments = ["--freeze-when-regressed=1", "--freeze-window=1h"];
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    for _ in 0..100 {
+        cluster.agent_reports("node-01", "False").await;
+        cluster.until_held("node-01").await;
+        cluster.agent_reports("node-01", "True").await;
+        cluster.until_released("node-01").await;
+    }
+    assert_eq!(carried(&cluster, "agent").await, None);
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    host.terminate().await.unwrap();
+}
+
+/// The same fourteen nodes as above, too slowly for the window.
+#[tokio::test]
+async fn compat_j_alarm_is_about_a_short_time() {
+    let cluster = Cluster::start().await.unwrap();
+    let names = workers(&cluster, 14).await;
+    for name in &names {
+        cluster.agent_reports(name, "True").await;
+    }
+    let arguments = ["--freeze-when-regressed=50", "--freeze-window=1ms"];
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    for (held, name) in names.iter().enumerate() {
+        cluster.agent_reports(name, "False").await;
+        until_held(&cluster, held + 1).await;
+    }
+    assert_eq!(carried(&cluster, "agent").await, None);
+    host.terminate().await.unwrap();
+}
+
+/// Who deletes a rule has no thaw in mind.
+#[tokio::test]
+async fn compat_j_freeze_is_carried_on_by_another_rule_where_its_carrier_goes() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 1).await;
+    let arguments = [
+        "--metrics-bind-address=127.0.0.1:0",
+        "--metrics-secure=false",
+    ];
+    let pass =
+        |_, _| -> futures::future::BoxFuture<'static, Fault> { Box::pin(async { Fault::Pass }) };
+    let proxy = Proxy::start(cluster.client.clone(), Arc::new(pass))
+        .await
+        .unwrap();
+    let host = proxy.start_host_with(&cluster, &arguments).await.unwrap();
+    let metrics = host.served_at("metrics are served").unwrap();
+    for name in ["first", "second", "third"] {
+        cluster.apply(&rule(name)).unwrap();
+        let key = format!("readiness.k8s.io/{name}");
+        cluster.until_tainted("node-01", &key, true).await.unwrap();
+    }
+    freeze(&cluster, "second", json!("why")).await;
+    until_ready_is(&cluster, "third", "False", "Frozen").await;
+    cluster.delete_rule("second").await.unwrap();
+    // Before it was gone another one carried it, and so nobody was thawed in between.
+    assert_eq!(carried(&cluster, "first").await.as_deref(), Some("why"));
+    let note = cluster
+        .until_event("first", "FreezeCarriedOn")
+        .await
+        .unwrap();
+    assert!(note.contains("rule 'second' is deleted"), "{note}");
+    until_ready_is(&cluster, "third", "False", "Frozen").await;
+    let scrape = Scrape::of(&metrics).await.unwrap();
+    assert_eq!(scrape.get("node_readiness_rules_frozen"), Some(1.0));
+    let written = r#"node_readiness_api_writes_total{kind="rule_freeze",result="success"}"#;
+    assert_eq!(
+        scrape.get(written),
+        Some(2.0),
+        "put on one, taken off the other"
+    );
+
+    // By force, and before the host saw it: nobody could hand anything over.
+    let watches = proxy.watches();
+    watches.send_modify(|watches| watches.paused = true);
+    let rules = cluster.rules();
+    rules
+        .delete("first", &DeleteParams::default())
+        .await
+        .unwrap();
+    let force = json!({ "metadata": { "finalizers": null } });
+    cluster.patch_rule("first", force).await.unwrap();
+    assert!(rules.get_opt("first").await.unwrap().is_none());
+    watches.send_modify(|watches| watches.paused = false);
+    until_carried(&cluster, "third", "why").await;
+    cluster.agent_reports("node-01", "True").await;
+    cluster
+        .until_status("third", "the change was seen", |status| {
+            status.node_evaluations[0].condition_results[0]
+                .current_status
+                .as_str()
+                == "True"
+        })
+        .await
+        .unwrap();
+    let key = "readiness.k8s.io/third";
+    assert_eq!(cluster.tainted(key).await.unwrap(), 1);
+
+    freeze(&cluster, "third", json!(null)).await;
+    cluster.until_tainted("node-01", key, false).await.unwrap();
+    cluster.until_event("third", "Thawed").await.unwrap();
+    let scrape = Scrape::of(&metrics).await.unwrap();
+    assert_eq!(scrape.get("node_readiness_rules_frozen"), Some(0.0));
+    let log = host.log().unwrap();
+    for line in [
+        "every rule is frozen",
+        "every rule stays frozen",
+        "no rule is frozen any more",
+    ] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+    assert_eq!(
+        log.matches("no rule is frozen any more").count(),
+        1,
+        "{log}"
+    );
+    host.terminate().await.unwrap();
+}
+
+/// The rule goes while no host is there, and the next one is another process.
+#[tokio::test]
+async fn compat_j_freeze_outlives_its_carrier_also_where_no_host_sees_it_go() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 1).await;
+    let host = cluster.start_host().await.unwrap();
+    for name in ["first", "second"] {
+        cluster.apply(&rule(name)).unwrap();
+        until_ready_is(&cluster, name, "True", "Enforced").await;
+    }
+    freeze(&cluster, "first", json!("why")).await;
+    until_ready_is(&cluster, "second", "False", "Frozen").await;
+    host.kill().await.unwrap();
+    let rules = cluster.rules();
+    rules
+        .delete("first", &DeleteParams::default())
+        .await
+        .unwrap();
+    cluster.agent_reports("node-01", "True").await;
+    let host = cluster.start_host().await.unwrap();
+    wait::until_true("the carrier is gone", || async {
+        Ok(rules.get_opt("first").await?.is_none())
+    })
+    .await
+    .unwrap();
+    assert_eq!(carried(&cluster, "second").await.as_deref(), Some("why"));
+    until_ready_is(&cluster, "second", "False", "Frozen").await;
+    assert_eq!(cluster.tainted("readiness.k8s.io/second").await.unwrap(), 1);
+
+    // The last rule takes it along, and says so.
+    cluster.delete_rule("second").await.unwrap();
+    let note = cluster.until_event("second", "Thawed").await.unwrap();
+    assert!(note.contains("no other rule is left"), "{note}");
+    cluster.apply(&rule("third")).unwrap();
+    until_ready_is(&cluster, "third", "True", "Enforced").await;
+    host.terminate().await.unwrap();
+}
+
+/// Nobody may put the annotation on this rule.
+async fn forbid(cluster: &Cluster, rule: &str) {
+    let policy = format!(
+        "
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: no-freeze}}
+spec:
+  matchConstraints:
+    resourceRules: [{{apiGroups: [readiness.node.x-k8s.io], apiVersions: [v1alpha1], operations: [UPDATE], resources: [nodereadinessrules]}}]
+  validations:
+    - expression: \"object.metadata.name != '{rule}' || !has(object.metadata.annotations) || !('{FREEZE}' in object.metadata.annotations)\"
+      message: nobody freezes this one
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: no-freeze}}
+spec: {{policyName: no-freeze, validationActions: [Deny]}}
+"
+    );
+    cluster.apply(&policy).unwrap();
+    let probe = json!({ "metadata": { "annotations": { FREEZE: "probe" } } });
+    let parameters = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
+    wait::until_true("the admission policy is in force", || async {
+        let patch = Patch::Merge(&probe);
+        Ok(cluster
+            .rules()
+            .patch(rule, &parameters, &patch)
+            .await
+            .is_err())
+    })
+    .await
+    .unwrap();
+}
+
+/// Whoever may not write rules has frozen them all the same, and says that it is not to be seen.
+#[tokio::test]
+async fn a_freeze_that_cannot_be_written_is_told() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 1).await;
+    let host = cluster.start_host().await.unwrap();
+    for name in ["first", "second"] {
+        cluster.apply(&rule(name)).unwrap();
+        until_ready_is(&cluster, name, "True", "Enforced").await;
+    }
+    forbid(&cluster, "second").await;
+    freeze(&cluster, "first", json!("why")).await;
+    until_ready_is(&cluster, "second", "False", "Frozen").await;
+    let rules = cluster.rules();
+    rules
+        .delete("first", &DeleteParams::default())
+        .await
+        .unwrap();
+    let note = cluster
+        .until_event("second", "FreezeNotWritten")
+        .await
+        .unwrap();
+    assert!(note.contains("nobody freezes this one"), "{note}");
+    // It waits, and it can be released where it stands.
+    assert!(rules.get_opt("first").await.unwrap().is_some());
+    freeze(&cluster, "first", json!(null)).await;
+    until_ready_is(&cluster, "second", "True", "Enforced").await;
+    wait::until_true("the carrier is gone", || async {
+        Ok(rules.get_opt("first").await?.is_none())
+    })
+    .await
+    .unwrap();
+    host.terminate().await.unwrap();
+}
