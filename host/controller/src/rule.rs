@@ -211,6 +211,10 @@ async fn write_status(
             .add_after(name, STATUS_INTERVAL.saturating_sub(waited));
         return Ok(());
     }
+    if takes_over(shared, &uid) {
+        shared.status_due(&name);
+        return Ok(());
+    }
     let desired = compose(shared, object, &uid);
     warn_about(shared, object, &desired);
     let stored = object.status.as_ref();
@@ -252,6 +256,24 @@ async fn write_status(
         }),
     );
     Ok(())
+}
+
+/// Is the stored status, as the Go controller left it, all that says which nodes the rule held? Not where one of
+/// them cannot be changed: that has to be told.
+fn takes_over(shared: &Shared, uid: &str) -> bool {
+    let rules = shared.rules();
+    let mut active = rules.active.iter();
+    let Some(active) = active.find(|active| active.rule.uid == uid && !active.rule.suspended)
+    else {
+        return false;
+    };
+    let exists = |node: &str| shared.nodes.get(&ObjectRef::new(node)).is_some();
+    if !active.seen_present.is_needed(exists) {
+        return false;
+    }
+    let mut ledger = shared.ledger();
+    let mut nodes = ledger.rule(uid).nodes.values();
+    !nodes.any(|node| node.failure.is_some())
 }
 
 /// Says in the cluster that every rule is frozen: it has to outlive this process, and it is released
