@@ -62,6 +62,13 @@ impl Seen {
         evaluated.is_some_and(|at| node.created.is_none_or(|created| created <= *at))
     }
 
+    /// Is one of these nodes still to be worked on? The status must not be written over before: a host that
+    /// ends then would leave a taint that nobody knows to be ours.
+    pub(crate) fn is_needed(&self, exists: impl Fn(&str) -> bool) -> bool {
+        let nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.keys().any(|node| exists(node))
+    }
+
     /// The node was worked on.
     pub(crate) fn forget(&self, node: &str) {
         self.0

@@ -232,6 +232,10 @@ async fn write_status(
     let Some((last, told)) = statuses.due(shared, object) else {
         return Ok(());
     };
+    if takes_over(shared, &object.uid().unwrap_or_default()) {
+        shared.status_due(&object.name_any());
+        return Ok(());
+    }
     let Some(desired) = compose(shared, object, &told) else {
         return Ok(());
     };
@@ -300,6 +304,26 @@ async fn put_status(
         }),
     );
     Ok(())
+}
+
+/// Is the stored status, as the Go controller left it, all that says which nodes the rule held? Not where one of
+/// them cannot be changed: that has to be told.
+fn takes_over(shared: &Shared, uid: &str) -> bool {
+    let rules = shared.rules();
+    let Some(active) = rules.active.iter().find(|active| active.rule.uid == uid) else {
+        return false;
+    };
+    // Such a rule records nothing, and its status is true all the same.
+    if active.rule.suspended || active.stalled {
+        return false;
+    }
+    let exists = |node: &str| shared.nodes.get(&ObjectRef::new(node)).is_some();
+    if !active.seen_present.is_needed(exists) {
+        return false;
+    }
+    let mut ledger = shared.ledger();
+    let mut nodes = ledger.rule(uid).nodes.values();
+    !nodes.any(|node| node.failure.is_some())
 }
 
 /// Reasons of `Ready` that somebody chose, and that somebody has to end.
