@@ -10,6 +10,7 @@ use planner::rule::{Rule, TaintPrefixes};
 use planner::verdict::Failure;
 
 use crate::decide::{ActiveRule, Seen, field};
+use crate::policies::Policies;
 
 /// While any rule carries this annotation, every rule is frozen as if it were suspended. Its value
 /// says why, for people.
@@ -66,7 +67,7 @@ impl RuleSet {
     pub(crate) fn build(
         &self,
         objects: &[Arc<NodeReadinessRule>],
-        policy: &Policy,
+        policies: &Policies,
         prefixes: &TaintPrefixes,
         frozen: Option<Frozen>,
     ) -> Self {
@@ -91,6 +92,9 @@ impl RuleSet {
             if let (Some(source), Some(active), true) =
                 (self.sources.get(&uid), known.get(uid.as_str()), as_frozen)
                 && is_same_rule(source, object)
+                && policies
+                    .of(&active.rule)
+                    .is_ok_and(|policy| policy.is(&active.policy))
             {
                 if !finalized {
                     set.beginning.insert(uid.clone());
@@ -99,10 +103,25 @@ impl RuleSet {
                 set.sources.insert(uid, Arc::clone(object));
                 continue;
             }
-            let (mut rule, selector) = match (object.to_rule(prefixes), object.selector()) {
-                (Ok(rule), Ok(selector)) => (rule, selector),
-                // It decides nothing any more: enough of it is known to take back what it did.
-                _ if terminating => (object.to_last_rule(), api::Selector::nothing()),
+            // It decides nothing any more: enough of it is known to take back what it did.
+            let last = || {
+                let policy = policies.default_policy();
+                (object.to_last_rule(), api::Selector::nothing(), policy)
+            };
+            let (mut rule, selector, policy) = match (object.to_rule(prefixes), object.selector()) {
+                (Ok(rule), Ok(selector)) => match policies.of(&rule) {
+                    Ok(policy) => (rule, selector, policy),
+                    Err(_) if terminating => last(),
+                    Err(missing) => {
+                        let why = format!(
+                            "spec.policy.name: {missing}; this version has only \"default\""
+                        );
+                        set.stalled.insert(uid.clone());
+                        set.refused.insert(uid, why);
+                        continue;
+                    }
+                },
+                _ if terminating => last(),
                 _ => {
                     set.stalled.insert(uid);
                     continue;
@@ -115,7 +134,7 @@ impl RuleSet {
                 set.beginning.insert(uid.clone());
             }
             let before = known.get(uid.as_str());
-            let known = before.filter(|before| *before.rule == rule);
+            let known = before.filter(|before| *before.rule == rule && before.policy.is(policy));
             let memo = known.map_or_else(Arc::default, |known| Arc::clone(&known.memo));
             let rule = known.map_or_else(|| Arc::new(rule), |known| Arc::clone(&known.rule));
             if known.is_none()
@@ -151,7 +170,7 @@ impl RuleSet {
                 .active
                 .iter()
                 .zip(&other.active)
-                .all(|(one, two)| one.rule == two.rule)
+                .all(|(one, two)| one.rule == two.rule && one.policy.is(&two.policy))
     }
 }
 
@@ -191,3 +210,6 @@ pub(crate) fn has_finalizer(object: &NodeReadinessRule) -> bool {
         .iter()
         .any(|finalizer| finalizer == api::rule::FINALIZER)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use crate::lease::{self, Election, NoNamespace};
 use crate::limit::Limit;
 use crate::metrics::{self, Metrics, MetricsError};
 use crate::options::{LeaderElection, Options};
+use crate::policies::Policies;
 use crate::rules::has_finalizer;
 use crate::shared::Shared;
 use crate::webhook::{self, WebhookError};
@@ -88,7 +89,7 @@ pub async fn run(
         leader_election,
         requests,
     } = options;
-    let policy = engine.default_policy()?;
+    let policies = Arc::new(Policies::new(engine.default_policy()?));
     let namespace = match leader_election {
         Some(LeaderElection { namespace }) => Some(lease::namespace(namespace)?),
         None => None,
@@ -137,7 +138,7 @@ pub async fn run(
     let (nodes, node_writer) = reflector::store::<Node>();
     let (objects, object_writer) = reflector::store::<NodeReadinessRule>();
     let shared = Arc::new(Shared::new(
-        guarded, policy, events, limits, nodes, objects, measured,
+        guarded, policies, events, limits, nodes, objects, measured,
     ));
     if election.is_some() {
         shared.end_term(); // none began
@@ -149,7 +150,7 @@ pub async fn run(
         servers.spawn(webhook.serve(
             client.clone(),
             shared.objects.clone(),
-            shared.policy.clone(),
+            Arc::clone(&shared.policies),
             shared.limits.prefixes.clone(),
             Arc::clone(&shared.reporters),
             end_servers.subscribe(),

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use api::NodeReadinessRule;
 use api::node::Node;
-use engine::Policy;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use planner::Timestamp;
@@ -21,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::node::Written;
 use crate::options::Limits;
 use crate::orphans::Orphans;
+use crate::policies::Policies;
 use crate::queue::Queue;
 use crate::reporters::Reporters;
 use crate::rules::{FREEZE, Frozen, RuleSet};
@@ -31,7 +31,7 @@ const COALESCE: Duration = Duration::from_millis(100);
 /// Caches, queues and memory.
 pub(crate) struct Shared {
     pub(crate) client: Client,
-    pub(crate) policy: Policy,
+    pub(crate) policies: Arc<Policies>,
     pub(crate) events: Events,
     pub(crate) limits: Limits,
     /// The nodes as the watch shows them.
@@ -56,7 +56,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         client: Client,
-        policy: Policy,
+        policies: Arc<Policies>,
         events: Events,
         limits: Limits,
         nodes: Store<Node>,
@@ -73,7 +73,7 @@ impl Shared {
         };
         Self {
             client,
-            policy,
+            policies,
             events,
             limits,
             nodes,
@@ -127,7 +127,7 @@ impl Shared {
             self.rules()
         };
         let prefixes = &self.limits.prefixes;
-        let set = before.build(&objects, &self.policy, prefixes, alarm.clone());
+        let set = before.build(&objects, &self.policies, prefixes, alarm.clone());
         // Once it stands in the cluster, whoever takes it off there releases.
         let pending = |frozen: &Frozen| {
             let rule = objects

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use api::NodeReadinessRule;
 use api::admission::{Change, Existing};
-use engine::Policy;
 use futures::FutureExt;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -27,6 +26,7 @@ use tracing::info;
 use crate::certificates::{CertificateError, Files, Served};
 use crate::client::timely;
 use crate::options::{Certificates, Webhook};
+use crate::policies::Policies;
 use crate::reporters::Reporters;
 use managed::Managed;
 use serve::Server;
@@ -111,7 +111,7 @@ impl Bound {
         self,
         client: Client,
         rules: Store<NodeReadinessRule>,
-        policy: Policy,
+        policies: Arc<Policies>,
         prefixes: TaintPrefixes,
         reporters: Arc<Reporters>,
         end: watch::Receiver<bool>,
@@ -128,7 +128,7 @@ impl Bound {
             client: client.clone(),
             rules,
             existing: Mutex::default(),
-            policy,
+            policies,
             prefixes,
             reporters,
         });
@@ -160,7 +160,7 @@ struct Reviewer {
     /// The rules as they were compared last, by name: to take a selector apart takes longer than to
     /// compare it.
     existing: Mutex<Arc<HashMap<String, Arc<Existing>>>>,
-    policy: Policy,
+    policies: Arc<Policies>,
     prefixes: TaintPrefixes,
     reporters: Arc<Reporters>,
 }
@@ -216,7 +216,7 @@ impl Reviewer {
         };
         let mut review = change.review(others.values().map(Arc::as_ref));
         if let Some(rule) = change.wants_terms() {
-            review.add(terms::problems(rule, &self.policy, &self.prefixes));
+            review.add(terms::problems(rule, &self.policies, &self.prefixes));
         }
         if let Some(refusal) = review.refusal() {
             return Err(refusal);
