@@ -157,13 +157,15 @@ async fn compat_046_a_service_monitor_is_there_where_its_api_is_and_trusts_the_c
 }
 
 #[test]
-fn the_definition_in_the_chart_is_the_one_that_is_generated() {
-    let chart = Helm::chart().join("crds/nodereadinessrules.yaml");
-    let generated = cli_tests::program::workspace().join("crds/nodereadinessrules.yaml");
-    let read = |path| std::fs::read_to_string(path).unwrap();
-    assert_eq!(
-        read(chart),
-        read(generated),
-        "`cargo xtask codegen` writes both"
-    );
+fn the_definitions_in_the_chart_are_those_that_are_generated() {
+    for file in ["nodereadinessrules.yaml", "readinesspolicies.yaml"] {
+        let chart = Helm::chart().join("crds").join(file);
+        let generated = cli_tests::program::workspace().join("crds").join(file);
+        let read = |path| std::fs::read_to_string(path).unwrap();
+        assert_eq!(
+            read(chart),
+            read(generated),
+            "`cargo xtask codegen` writes both"
+        );
+    }
 }
