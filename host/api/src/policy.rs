@@ -12,7 +12,6 @@ use crate::lenient;
 use crate::rule::status::Condition;
 
 /// Where the module of a policy comes from, and what it may do.
-#[expect(clippy::duplicated_attributes, reason = "columns of the same type")]
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[kube(
     group = "readiness.node.x-k8s.io",

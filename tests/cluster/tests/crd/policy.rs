@@ -236,6 +236,10 @@ pub(crate) async fn what_is_refused(server: &mut Server) {
         let answer = would_create(server, &policy(&[(place, value)])).await;
         server.same(place, &answer, &[reason]);
     }
+    let https = json!({"https": {"url": "https://example.com/steady.wasm", "ca": "MIIB"}});
+    let answer = would_create(server, &module(https)).await;
+    let reason = "spec.module.https.ca: Invalid value: \"MIIB\": ca is PEM: it has a line -----BEGIN CERTIFICATE-----";
+    server.same("an authority that is not PEM", &answer, &[reason]);
     let answer = would_create(server, &module(json!({"file": {"path": "steady.wasm"}}))).await;
     let reason = "spec.module.file.path: Invalid value: \"steady.wasm\": path begins with '/'";
     server.same("a relative path", &answer, &[reason]);
