@@ -9,17 +9,24 @@ use crate::steps::{build, program, root, step};
 
 /// What a subcommand of `host` prints, and where it is kept: for `kubectl apply`, and where Helm and kustomize
 /// look for it.
-const KEPT: [(&str, &[&str]); 2] = [
+const KEPT: [(&[&str], &[&str]); 4] = [
     (
-        "crd",
+        &["crd", "nodereadinessrules"],
         &[
             "crds/nodereadinessrules.yaml",
             "deploy/helm/node-readiness-controller/crds/nodereadinessrules.yaml",
-            "deploy/kustomize/base/crd.yaml",
         ],
     ),
     (
-        "gate",
+        &["crd", "readinesspolicies"],
+        &[
+            "crds/readinesspolicies.yaml",
+            "deploy/helm/node-readiness-controller/crds/readinesspolicies.yaml",
+        ],
+    ),
+    (&["crd"], &["deploy/kustomize/base/crd.yaml"]),
+    (
+        &["gate"],
         &[
             "deploy/helm/node-readiness-controller/files/gate.yaml",
             "deploy/kustomize/gate/gate.yaml",
@@ -37,13 +44,14 @@ const COPIED: [(&str, &str); 1] = [(
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     println!("== generated files");
     step("build", &mut build(false))?;
-    for (subcommand, files) in KEPT {
+    for (arguments, files) in KEPT {
         let output = Command::new(program("host", false))
-            .arg(subcommand)
+            .args(arguments)
             .output()?;
         ensure!(
             output.status.success(),
-            "`host {subcommand}` failed: {}",
+            "`host {}` failed: {}",
+            arguments.join(" "),
             String::from_utf8_lossy(&output.stderr)
         );
         for file in files {

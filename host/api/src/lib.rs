@@ -1,5 +1,5 @@
 //! The API objects as the cluster stores them, and the way to and from the planner's types:
-//! `NodeReadinessRule` with its schema, a slim `Node`, and the patch that carries a plan.
+//! `NodeReadinessRule` and `ReadinessPolicy` with their schemas, a slim `Node`, and the patch that carries a plan.
 //!
 //! No client, no clock, no files: a caller brings the JSON and takes the patch away. Objects are
 //! decoded with patience, since one that cannot be decoded would stop a watch for all of them:
@@ -16,6 +16,7 @@ mod lenient;
 pub mod names;
 pub mod node;
 pub mod patch;
+pub mod policy;
 pub mod rule;
 pub mod selector;
 pub mod toleration;
@@ -24,6 +25,7 @@ pub mod webhook;
 pub use daemon_set::DaemonSet;
 pub use node::Node;
 pub use patch::node_patch;
+pub use policy::ReadinessPolicy;
 pub use rule::convert::InvalidRule;
 pub use rule::{FINALIZER, NodeReadinessRule};
 pub use selector::{InvalidSelector, Selector};

@@ -54,13 +54,18 @@ pub(crate) fn is_word(text: &str) -> bool {
 
 /// A DNS subdomain (RFC 1123) in lower case.
 pub fn is_subdomain(text: &str) -> bool {
-    let label = |label: &str| {
-        is_word(label)
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    };
-    text.len() <= SUBDOMAIN && text.split('.').all(label)
+    text.len() <= SUBDOMAIN && text.split('.').all(is_labels_text)
+}
+
+/// A DNS label (RFC 1123) in lower case, as `spec.policy.name` is one.
+pub fn is_label(text: &str) -> bool {
+    text.len() <= NAME && is_labels_text(text)
+}
+
+/// The API server does not count the characters of a subdomain's labels.
+fn is_labels_text(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    is_word(text) && text.bytes().all(inner)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `host eval`: what the host would do, without a host and without a cluster.
 
 mod cluster;
+mod policies;
 mod report;
 mod table;
 
@@ -9,9 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide, field};
 use controller::is_frozen;
-use engine::{Cache, Engine, Origin, Policy, PolicyLimits};
+use controller::policies::Policies;
 use jiff::Timestamp;
 use planner::ownership;
 use planner::rule::TaintPrefixes;
@@ -20,8 +22,10 @@ use crate::exit::Exit;
 use crate::input::nodes::{Given, GivenNode};
 use crate::input::rules::GivenRule;
 use crate::input::{self, BadInput, STDIN};
-use crate::{compile_policy, output, prefixes};
+use crate::{output, prefixes};
 
+pub use policies::load;
+use policies::{NamedModule, tell_of_idle};
 use report::Report;
 
 /// How many names a note gives before it only counts.
@@ -44,16 +48,20 @@ pub struct Options {
     #[arg(long = "node", value_name = "NODES", num_args = 1..)]
     nodes: Vec<PathBuf>,
 
-    /// The policy that decides, for all rules; without it the built-in default policy
-    #[arg(long, value_name = "FILE.wasm")]
-    policy: Option<PathBuf>,
+    /// The policy of rules that name none, or with NAME= of those that name it; can be given several times
+    ///
+    /// Rules that name none, or `default`, have the built-in policy where no other is given for them. What
+    /// stands before `=` and cannot be a policy's name is part of the path.
+    #[arg(long = "policy", value_name = "[NAME=]FILE.wasm",
+          value_parser = OsStringValueParser::new().map(NamedModule::from))]
+    policies: Vec<NamedModule>,
 
-    /// Keep the policy's native code in this folder: a policy in Go, JavaScript or Python takes seconds to
+    /// Keep the policies' native code in this folder: a policy in Go, JavaScript or Python takes seconds to
     /// compile
     ///
     /// Nobody else may be able to write to what is made there. Anything that this program has not written
     /// is refused, and compiled again.
-    #[arg(long, value_name = "FOLDER", requires = "policy")]
+    #[arg(long, value_name = "FOLDER", requires = "policies")]
     policy_cache: Option<PathBuf>,
 
     /// The time that counts as now, such as 2026-07-01T12:00:00Z; without it the current time
@@ -113,6 +121,7 @@ Examples:
   kubectl get nodes -o yaml | host eval --rule rule.yaml --node -
   host eval --rule rules/ --node nodes.json -o json | jq '.results[] | select(.action != \"None\")'
   host eval --rule rule.yaml --node node.yaml --policy policy.wasm --now 2026-07-01T12:00:00Z
+  host eval --rule rules/ --node nodes.json --policy steady=steady.wasm --policy lease=lease.wasm
   kubectl get nodes,daemonsets -A -o yaml | host eval --rule rule.yaml --node -
   host eval --rule rule.yaml                 # the nodes and DaemonSets of the current cluster
 
@@ -131,7 +140,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     let Options {
         rules,
         nodes,
-        policy,
+        policies: modules,
         policy_cache,
         now,
         prefixes,
@@ -160,9 +169,10 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     } else {
         input::nodes::nodes(&input::read(&nodes)?)?
     };
-    let policy = load(policy, policy_cache)?;
+    tell_of_idle(&modules, &rules);
+    let policies = load(modules, policy_cache)?;
     let now = now.unwrap_or_else(Timestamp::now);
-    let rules = match activate(&rules, &policy, &prefixes)? {
+    let rules = match activate(&rules, &policies, &prefixes)? {
         Ok(rules) => rules,
         Err(failures) => {
             failures.iter().for_each(output::error);
@@ -210,53 +220,13 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     })
 }
 
-/// The policy of a file, with a folder for what was compiled; without a file the built-in policy.
-pub fn load(file: Option<PathBuf>, cache: Option<PathBuf>) -> anyhow::Result<Policy> {
-    let engine = Engine::new(&engine::Options::one_at_a_time())?;
-    let Some(file) = file else {
-        return engine
-            .default_policy()
-            .context("the built-in policy cannot be loaded");
-    };
-    let bytes = std::fs::read(&file).map_err(|error| {
-        BadInput::one(format!(
-            "the policy {} cannot be read: {error}",
-            file.display()
-        ))
-    })?;
-    let mut compiler = compile_policy::compiler();
-    if let Some(folder) = cache {
-        let cache = Cache::open(&folder)
-            .map_err(|error| BadInput::one(format!("--policy-cache: {error}")))?;
-        compiler.cache = Some(cache);
-    }
-    let policy = engine
-        .load_with(&bytes, &PolicyLimits::default(), Some(&compiler))
-        .map_err(|error| {
-            BadInput::one(format!(
-                "{} cannot be used as a policy: {error}",
-                file.display()
-            ))
-        })?;
-    match policy.origin() {
-        Origin::Recompiled(why) => {
-            output::note(format_args!("the policy was compiled again: {why}"));
-        }
-        Origin::NotKept(why) => {
-            output::note(format_args!("the compiled policy could not be kept: {why}"));
-        }
-        _ => {}
-    }
-    Ok(policy)
-}
-
 /// Rules that can be evaluated, or the policy's failures to check them.
 pub type Checked = Result<Vec<ActiveRule>, Vec<String>>;
 
 /// Rules as they are decided with.
 pub fn activate(
     rules: &[GivenRule],
-    policy: &Policy,
+    policies: &Policies,
     prefixes: &TaintPrefixes,
 ) -> Result<Checked, BadInput> {
     let mut active = Vec::new();
@@ -273,6 +243,18 @@ pub fn activate(
             .map_err(|error| BadInput::one(format!("{place}: {error}")))?;
         rule.suspended |= frozen;
         let rule = Arc::new(rule);
+        let policy = match policies.of(&rule) {
+            Ok(policy) => policy,
+            Err(missing) => {
+                let (field, rule) = ("spec.policy.name", &rule.name);
+                problems.push(format!(
+                    "{}: rule '{rule}': {field}: {missing}; `host eval --policy {}=FILE.wasm` gives it",
+                    given.place_of(field),
+                    missing.name
+                ));
+                continue;
+            }
+        };
         let about = format!("rule '{}', policy {}", rule.name, policy.name());
         match policy.check(&rule) {
             Ok(found) => problems.extend(found.iter().map(|problem| {

@@ -165,7 +165,7 @@ fn held(
     prefixes: &TaintPrefixes,
 ) -> anyhow::Result<Result<Vec<ActiveRule>, Exit>> {
     let rules = input::rules::rules(&input::read(paths)?, prefixes)?;
-    let active = match activate(&rules, &load(None, None)?, prefixes)? {
+    let active = match activate(&rules, &load(Vec::new(), None)?, prefixes)? {
         Ok(active) => active,
         Err(failures) => {
             failures.iter().for_each(output::error);

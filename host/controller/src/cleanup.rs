@@ -15,7 +15,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 use kube::{Client, ResourceExt};
 use planner::Timestamp;
 use planner::plan::{Candidate, Input, Plan, plan};
-use planner::rule::{Rule, TaintPrefixes};
+use planner::rule::{DEFAULT_POLICY, Rule, TaintPrefixes};
 use tokio::time::timeout;
 
 use crate::birth;
@@ -244,7 +244,8 @@ impl Cleanup {
             self.summary.deleted += 1;
             let (mut rule, selector) =
                 match (object.to_rule(&self.options.prefixes), object.selector()) {
-                    (Ok(rule), Ok(selector)) => (rule, selector),
+                    // One with another policy was never in force.
+                    (Ok(rule), Ok(selector)) if rule.policy == DEFAULT_POLICY => (rule, selector),
                     _ => (object.to_last_rule(), api::Selector::nothing()),
                 };
             rule.terminating = true;

@@ -22,6 +22,7 @@ mod metrics;
 mod node;
 mod options;
 mod orphans;
+pub mod policies;
 mod queue;
 mod reporters;
 mod rule;

@@ -11,6 +11,7 @@ use planner::verdict::Failure;
 
 use crate::decide::{ActiveRule, Seen, field};
 use crate::freeze::Frozen;
+use crate::policies::Policies;
 
 /// All rules at one moment.
 #[derive(Debug, Default)]
@@ -35,7 +36,7 @@ impl RuleSet {
     pub(crate) fn build(
         &self,
         objects: &[Arc<NodeReadinessRule>],
-        policy: &Policy,
+        policies: &Policies,
         prefixes: &TaintPrefixes,
         frozen: Option<Frozen>,
     ) -> Self {
@@ -60,6 +61,9 @@ impl RuleSet {
             if let (Some(source), Some(active), true) =
                 (self.sources.get(&uid), known.get(uid.as_str()), as_frozen)
                 && is_same_rule(source, object)
+                && policies
+                    .of(&active.rule)
+                    .is_ok_and(|policy| policy.is(&active.policy))
             {
                 if !finalized {
                     set.beginning.insert(uid.clone());
@@ -69,13 +73,29 @@ impl RuleSet {
                 continue;
             }
             let usable = (object.to_rule(prefixes), object.selector());
-            let (mut rule, selector, mut stalled) = match usable {
+            let (mut rule, mut selector, mut stalled) = match usable {
                 (Ok(rule), Ok(selector)) => (rule, selector, false),
                 // It decides nothing any more: enough of it is known to take back what it did.
                 _ if terminating => (object.to_last_rule(), api::Selector::nothing(), false),
                 (_, selector) => {
                     let selector = selector.unwrap_or_else(|_| api::Selector::nothing());
                     (object.to_last_rule(), selector, true)
+                }
+            };
+            let policy = match policies.of(&rule) {
+                Ok(policy) => policy,
+                // Nobody asks it.
+                Err(missing) => {
+                    if terminating {
+                        (rule, selector) = (object.to_last_rule(), api::Selector::nothing());
+                    } else if !stalled {
+                        let why = format!(
+                            "spec.policy.name: {missing}; this version has only \"default\""
+                        );
+                        set.refused.insert(uid.clone(), why);
+                        stalled = true;
+                    }
+                    policies.default_policy()
                 }
             };
             // Before it has its finalizer it does nothing. Its claims count, or a younger rule would
@@ -86,14 +106,18 @@ impl RuleSet {
             }
             let before = known.get(uid.as_str());
             let rule = Arc::new(rule);
-            let accepted = before.is_some_and(|before| before.rule == rule && !before.stalled);
+            let accepted = before.is_some_and(|before| {
+                before.rule == rule && !before.stalled && before.policy.is(policy)
+            });
             if !(accepted || stalled || terminating)
                 && let Err(why) = accepts(policy, &rule)
             {
                 set.refused.insert(uid.clone(), why);
                 stalled = true;
             }
-            let known = before.filter(|before| before.rule == rule && before.stalled == stalled);
+            let known = before.filter(|before| {
+                before.rule == rule && before.stalled == stalled && before.policy.is(policy)
+            });
             let memo = known.map_or_else(Arc::default, |known| Arc::clone(&known.memo));
             let rule = known.map_or(rule, |known| Arc::clone(&known.rule));
             // One that is Stalled is looked at anew each time.
@@ -127,7 +151,7 @@ impl RuleSet {
                 .active
                 .iter()
                 .zip(&other.active)
-                .all(|(one, two)| one.rule == two.rule)
+                .all(|(one, two)| one.rule == two.rule && one.policy.is(&two.policy))
     }
 }
 
@@ -175,3 +199,6 @@ pub(crate) fn has_finalizer(object: &NodeReadinessRule) -> bool {
         .iter()
         .any(|finalizer| finalizer == api::rule::FINALIZER)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use crate::lease::{self, Election, NoNamespace};
 use crate::limit::Limit;
 use crate::metrics::{self, Metrics, MetricsError};
 use crate::options::{LeaderElection, Options};
+use crate::policies::Policies;
 use crate::rules::has_finalizer;
 use crate::shared::Shared;
 use crate::webhook::{self, WebhookError};
@@ -89,7 +90,7 @@ pub async fn run(
         leader_election,
         requests,
     } = options;
-    let policy = engine.default_policy()?;
+    let policies = Arc::new(Policies::new(engine.default_policy()?));
     let namespace = match leader_election {
         Some(LeaderElection { namespace }) => Some(lease::namespace(namespace)?),
         None => None,
@@ -138,7 +139,7 @@ pub async fn run(
     let (nodes, node_writer) = reflector::store::<Node>();
     let (objects, object_writer) = reflector::store::<NodeReadinessRule>();
     let shared = Arc::new(Shared::new(
-        guarded, policy, events, limits, nodes, objects, measured,
+        guarded, policies, events, limits, nodes, objects, measured,
     ));
     if election.is_some() {
         shared.end_term(); // none began
@@ -149,7 +150,7 @@ pub async fn run(
     if let Some(webhook) = webhook {
         let known = webhook::Known {
             rules: shared.objects.clone(),
-            policy: shared.policy.clone(),
+            policies: Arc::clone(&shared.policies),
             prefixes: shared.limits.prefixes.clone(),
             reporters: Arc::clone(&shared.reporters),
             events: shared.events.clone(),

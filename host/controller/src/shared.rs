@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use api::NodeReadinessRule;
 use api::node::Node;
-use engine::Policy;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use planner::Timestamp;
@@ -21,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::node::Written;
 use crate::options::Limits;
 use crate::orphans::{Absent, Orphans};
+use crate::policies::Policies;
 use crate::queue::Queue;
 use crate::reporters::Reporters;
 use crate::rules::{RuleSet, is_same_freeze};
@@ -31,7 +31,7 @@ const COALESCE: Duration = Duration::from_millis(100);
 /// Caches, queues and memory.
 pub(crate) struct Shared {
     pub(crate) client: Client,
-    pub(crate) policy: Policy,
+    pub(crate) policies: Arc<Policies>,
     pub(crate) events: Events,
     pub(crate) limits: Limits,
     /// The nodes as the watch shows them.
@@ -56,7 +56,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         client: Client,
-        policy: Policy,
+        policies: Arc<Policies>,
         events: Events,
         limits: Limits,
         nodes: Store<Node>,
@@ -73,7 +73,7 @@ impl Shared {
         };
         Self {
             client,
-            policy,
+            policies,
             events,
             limits,
             nodes,
@@ -126,7 +126,7 @@ impl Shared {
         let to_write = frozen.as_ref().filter(|frozen| !frozen.written);
         let to_write = to_write.map(|frozen| frozen.rule.clone());
         let prefixes = &self.limits.prefixes;
-        let set = before.build(&objects, &self.policy, prefixes, frozen);
+        let set = before.build(&objects, &self.policies, prefixes, frozen);
         let changed = !set.same_as(&before);
         let uids = objects
             .iter()

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use api::NodeReadinessRule;
 use api::admission::{Change, Existing};
-use engine::Policy;
 use futures::FutureExt;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -28,6 +27,7 @@ use crate::certificates::{CertificateError, Files, Served};
 use crate::client::timely;
 use crate::events::Events;
 use crate::options::{Certificates, Webhook};
+use crate::policies::Policies;
 use crate::reporters::Reporters;
 use managed::Managed;
 use serve::Server;
@@ -63,7 +63,7 @@ pub enum WebhookError {
 /// What the webhook shares with the control loop.
 pub(crate) struct Known {
     pub(crate) rules: Store<NodeReadinessRule>,
-    pub(crate) policy: Policy,
+    pub(crate) policies: Arc<Policies>,
     pub(crate) prefixes: TaintPrefixes,
     pub(crate) reporters: Arc<Reporters>,
     pub(crate) events: Events,
@@ -135,7 +135,7 @@ impl Bound {
             client: client.clone(),
             rules: shared.rules,
             existing: Mutex::default(),
-            policy: shared.policy,
+            policies: shared.policies,
             prefixes: shared.prefixes,
             reporters: shared.reporters,
         });
@@ -169,7 +169,7 @@ struct Reviewer {
     /// The rules as they were compared last, by name: to take a selector apart takes longer than to
     /// compare it.
     existing: Mutex<Arc<HashMap<String, Arc<Existing>>>>,
-    policy: Policy,
+    policies: Arc<Policies>,
     prefixes: TaintPrefixes,
     reporters: Arc<Reporters>,
 }
@@ -225,7 +225,7 @@ impl Reviewer {
         };
         let mut review = change.review(others.values().map(Arc::as_ref));
         if let Some(rule) = change.wants_terms() {
-            review.add(terms::problems(rule, &self.policy, &self.prefixes));
+            review.add(terms::problems(rule, &self.policies, &self.prefixes));
         }
         if let Some(refusal) = review.refusal() {
             return Err(refusal);

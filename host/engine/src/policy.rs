@@ -89,6 +89,11 @@ impl Candidate {
 type Evaluated = (Result<decide::Decision, String>,);
 
 impl Policy {
+    /// Is it the same one, loaded by the same call?
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// `sha256:…` of the component.
     pub fn digest(&self) -> &str {
         &self.0.digest

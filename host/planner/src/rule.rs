@@ -6,6 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// The policy of rules that name none. It is built in.
+pub const DEFAULT_POLICY: &str = "default";
+
 /// What the key of a rule's taint begins with.
 pub const TAINT_PREFIX: &str = "readiness.k8s.io/";
 
@@ -63,6 +66,8 @@ pub struct Rule {
     pub matching: Matching,
     /// `spec.enforcementMode`.
     pub enforcement: Enforcement,
+    /// `spec.policy.name`, or [`DEFAULT_POLICY`].
+    pub policy: String,
     /// Parameters of the policy as JSON; empty if there are none.
     pub parameters: String,
     /// `spec.suspend`, or every rule is frozen: what is on the nodes stays.

@@ -272,11 +272,17 @@ fn a_closed_pipe_is_no_failure() {
 }
 
 #[test]
-fn the_definition_is_printed_as_it_lies_in_the_repository() {
-    let output = host(["crd"]).unwrap();
-    let file = fs::read_to_string(workspace().join("crds/nodereadinessrules.yaml")).unwrap();
-    assert_eq!((output.status, output.stderr.as_str()), (0, ""));
-    assert_eq!(output.stdout, file);
+fn the_definitions_are_printed_as_they_lie_in_the_repository() {
+    for (command, file) in [
+        ("crd nodereadinessrules", "crds/nodereadinessrules.yaml"),
+        ("crd readinesspolicies", "crds/readinesspolicies.yaml"),
+        ("crd", "deploy/kustomize/base/crd.yaml"),
+    ] {
+        let output = host(command.split(' ')).unwrap();
+        let file = fs::read_to_string(workspace().join(file)).unwrap();
+        assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+        assert_eq!(output.stdout, file);
+    }
 }
 
 #[test]

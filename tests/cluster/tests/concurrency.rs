@@ -173,8 +173,8 @@ async fn nrc_253_254_nothing_is_decided_before_the_rules_are_known() {
 
 /// So many writes of statuses, and no more, are under way at the same time, where each of six rules has one to
 /// write and none is answered.
-async fn statuses_at_once(flags: &[&str], expected: usize) {
-    let cluster = Cluster::start().await.unwrap();
+async fn statuses_at_once(flags: &[&str], expected: usize) -> anyhow::Result<()> {
+    let cluster = Cluster::start().await?;
     let rules: Vec<String> = (0..6).map(|number| format!("rule-{number}")).collect();
     let (release, arrived) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let stalls = Arc::new(AtomicBool::new(false));
@@ -191,13 +191,11 @@ async fn statuses_at_once(flags: &[&str], expected: usize) {
             Fault::Pass
         })
     };
-    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
-        .await
-        .unwrap();
-    let host = proxy.start_host_with(&cluster, flags).await.unwrap();
+    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook)).await?;
+    let host = proxy.start_host_with(&cluster, flags).await?;
     for name in &rules {
         let rule = agent_rule(name, "continuous").replace("security-agent-ready", name);
-        cluster.apply(&rule).unwrap();
+        cluster.apply(&rule)?;
     }
     let until_held = async |count: i32| {
         for rule in &rules {
@@ -206,19 +204,21 @@ async fn statuses_at_once(flags: &[&str], expected: usize) {
                     .nodes
                     .is_some_and(|nodes| nodes.held == Some(count) && nodes.pending == Some(0))
             };
-            cluster.until_status(rule, "held", is).await.unwrap();
+            cluster.until_status(rule, "held", is).await?;
         }
+        anyhow::Ok(())
     };
-    until_held(0).await;
+    until_held(0).await?;
     stalls.store(true, Ordering::SeqCst);
     let tainted = async |node: &str| {
-        cluster.create_node(&worker(node, false)).await.unwrap();
+        cluster.create_node(&worker(node, false)).await?;
         for rule in &rules {
             let key = format!("readiness.k8s.io/{rule}");
-            cluster.until_tainted(node, &key, true).await.unwrap();
+            cluster.until_tainted(node, &key, true).await?;
         }
+        anyhow::Ok(())
     };
-    tainted("node-1").await;
+    tainted("node-1").await?;
     let what = format!("{expected} statuses are being written");
     wait::until(&what, || async {
         let seen = arrived.load(Ordering::SeqCst);
@@ -228,25 +228,26 @@ async fn statuses_at_once(flags: &[&str], expected: usize) {
             Err(format!("{seen} are"))
         })
     })
-    .await
-    .unwrap();
+    .await?;
     // Nodes do not wait for that; and when another one is done, no further write began.
-    tainted("node-2").await;
+    tainted("node-2").await?;
     assert_eq!(arrived.load(Ordering::SeqCst), expected);
     stalls.store(false, Ordering::SeqCst);
     release.notify_one();
-    until_held(2).await;
-    host.terminate().await.unwrap();
+    until_held(2).await?;
+    host.terminate().await
 }
 
 #[tokio::test]
 async fn compat_043_rules_are_worked_on_one_after_the_other_by_default() {
-    statuses_at_once(&[], 1).await;
+    statuses_at_once(&[], 1).await.unwrap();
 }
 
 #[tokio::test]
 async fn compat_043_as_many_rules_are_worked_on_at_once_as_the_flag_says() {
-    statuses_at_once(&["--rule-concurrent-reconciles=4"], 4).await;
+    statuses_at_once(&["--rule-concurrent-reconciles=4"], 4)
+        .await
+        .unwrap();
 }
 
 /// The API server refuses some writes: they are tried again, and nothing is lost or done twice.

@@ -1,5 +1,5 @@
-//! The definition of `NodeReadinessRule` on a real API server: what it accepts, what it refuses,
-//! and in which words. Contract lines 1 to 11.
+//! The definitions on a real API server: what they accept, what they refuse, and in which words. Contract
+//! lines 1 to 11, and `ReadinessPolicy`.
 //!
 //! One control plane serves every case, and a static would outlive the test: so the cases are
 //! functions that one test calls, and that report what went wrong under their own name. `cfg(test)`
@@ -8,6 +8,9 @@
 #[cfg(test)]
 #[path = "crd/life.rs"]
 mod life;
+#[cfg(test)]
+#[path = "crd/policy.rs"]
+mod policy;
 #[cfg(test)]
 #[path = "crd/spec.rs"]
 mod spec;
@@ -42,6 +45,21 @@ async fn compat_001_to_011_the_definition() {
     life::compat_008_immutable(&mut server).await;
     life::compat_009_no_defaults(&mut server).await;
     life::compat_011_the_guide(&mut server, &cluster).await;
+
+    let failures = server.failures();
+    drop(cluster);
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_definition_of_policies() {
+    let cluster = Cluster::start().await.unwrap();
+    let mut server = Server::new(&cluster);
+    policy::install(&cluster).await;
+
+    policy::what_is_taken(&mut server).await;
+    policy::what_is_refused(&mut server).await;
+    policy::what_is_shown(&mut server, &cluster).await;
 
     let failures = server.failures();
     drop(cluster);

@@ -9,15 +9,14 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use planner::rule::{
-    Effect, Enforcement, Limit, Matching, Requirement, Rule, Status, TaintId, TaintPrefixes,
+    DEFAULT_POLICY, Effect, Enforcement, Limit, Matching, Requirement, Rule, Status, TaintId,
+    TaintPrefixes,
 };
 
 use super::{Budget, NodeReadinessRule, Taint};
 use crate::names;
 use crate::selector::{InvalidSelector, Selector};
 
-/// The policy that is built in.
-const DEFAULT_POLICY: &str = "default";
 /// `spec.budget.exemptYoungerThan` where it is not given.
 const DEFAULT_EXEMPTION: Duration = Duration::from_secs(10 * 60);
 
@@ -67,7 +66,8 @@ impl NodeReadinessRule {
                 Enforcement::parse,
                 Enforcement::ALL,
             )?,
-            parameters: self.parameters()?,
+            policy: self.policy().to_owned(),
+            parameters: self.parameters(),
             suspended: spec.suspend.unwrap_or(false),
             replaces: spec.replaces.clone(),
             budget: spec.budget.as_ref().map(Budget::parse).transpose()?,
@@ -107,6 +107,7 @@ impl NodeReadinessRule {
             matching: Matching::AllOf,
             enforcement: Enforcement::parse(&spec.enforcement_mode)
                 .unwrap_or(Enforcement::Continuous),
+            policy: self.policy().to_owned(),
             parameters: String::new(),
             suspended: spec.suspend.unwrap_or(false),
             replaces: spec.replaces.clone(),
@@ -124,20 +125,19 @@ impl NodeReadinessRule {
 }
 
 impl NodeReadinessRule {
+    /// Name of the policy that decides.
+    fn policy(&self) -> &str {
+        let policy = self.spec.policy.as_ref();
+        policy.map_or(DEFAULT_POLICY, |policy| &policy.name)
+    }
+
     /// The parameters of the policy as JSON; empty if there are none.
-    fn parameters(&self) -> Result<String, InvalidRule> {
-        let Some(policy) = &self.spec.policy else {
-            return Ok(String::new());
-        };
-        if policy.name != DEFAULT_POLICY {
-            return Err(InvalidRule::Policy {
-                name: policy.name.clone(),
-            });
-        }
-        let parameters = policy.parameters.as_ref();
-        Ok(parameters.map_or_else(String::new, |parameters| {
+    fn parameters(&self) -> String {
+        let policy = self.spec.policy.as_ref();
+        let parameters = policy.and_then(|policy| policy.parameters.as_ref());
+        parameters.map_or_else(String::new, |parameters| {
             serde_json::Value::Object(parameters.clone()).to_string()
-        }))
+        })
     }
 }
 
@@ -272,12 +272,6 @@ pub enum InvalidRule {
         /// What to do.
         problem: &'static str,
     },
-    /// A policy that is not there.
-    #[error("spec.policy.name: there is no policy {name:?}; this version has only \"default\"")]
-    Policy {
-        /// What stands there.
-        name: String,
-    },
     /// The selector cannot be read.
     #[error(transparent)]
     Selector(#[from] InvalidSelector),
@@ -291,7 +285,6 @@ impl InvalidRule {
             Self::NoConditions => "NoConditions",
             Self::Taint { .. } | Self::TaintPrefix { .. } => "InvalidTaint",
             Self::Budget { .. } => "InvalidBudget",
-            Self::Policy { .. } => "UnknownPolicy",
             Self::Selector(_) => "InvalidSelector",
         }
     }
@@ -315,7 +308,7 @@ mod tests {
                 "taint": {"key": "readiness.k8s.io/agent", "effect": "NoExecute", "value": "pending"},
                 "nodeSelector": {"matchLabels": {"a": "b"}}, "dryRun": true, "suspend": true,
                 "replaces": "older", "budget": {"maxHeld": "10%", "exemptYoungerThan": "1m30s"},
-                "policy": {"name": "default", "parameters": {"minReadyTime": "30s"}}}});
+                "policy": {"name": "steady", "parameters": {"minReadyTime": "30s"}}}});
         change(&mut rule);
         serde_json::from_value(rule).unwrap()
     }
@@ -349,6 +342,7 @@ mod tests {
                 ],
                 matching: Matching::AnyOf,
                 enforcement: Enforcement::Continuous,
+                policy: "steady".into(),
                 parameters: r#"{"minReadyTime":"30s"}"#.into(),
                 suspended: true,
                 replaces: Some("older".into()),
@@ -370,13 +364,13 @@ mod tests {
         assert_eq!(short.matching, Matching::AllOf);
         assert!(!short.dry_run && !short.suspended);
         assert_eq!((short.replaces, short.budget), (None, None));
-        assert_eq!(short.parameters, "");
+        assert_eq!((&*short.policy, &*short.parameters), ("default", ""));
         assert!(short.terminating);
     }
 
     #[test]
     fn compat_028_what_cannot_be_enforced_says_where() {
-        let cases: [(&str, Value, &str, &str); 13] = [
+        let cases: [(&str, Value, &str, &str); 12] = [
             (
                 "/spec/budget/maxHeld",
                 json!("101%"),
@@ -394,12 +388,6 @@ mod tests {
                 json!("soon"),
                 "spec.budget.exemptYoungerThan: ",
                 "InvalidBudget",
-            ),
-            (
-                "/spec/policy/name",
-                json!("other"),
-                "spec.policy.name: ",
-                "UnknownPolicy",
             ),
             (
                 "/spec/taint/value",

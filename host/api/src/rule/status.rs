@@ -140,7 +140,7 @@ pub struct NodeCounts {
     pub excused: Option<i32>,
 }
 
-/// One aspect of how the rule is; the standard condition of the Kubernetes API.
+/// One aspect of how an object is; the standard condition of the Kubernetes API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
@@ -153,7 +153,7 @@ pub struct Condition {
     #[serde(deserialize_with = "lenient::status")]
     pub status: Status,
 
-    /// The generation of the rule that the condition is about.
+    /// The generation of the object that the condition is about.
     #[schemars(range(min = 0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

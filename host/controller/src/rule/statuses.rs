@@ -44,7 +44,7 @@ pub(super) enum Outcome {
     /// The watch has not shown it yet; the resource version of the rule with it.
     NotSeen(String),
     /// As the watch showed it.
-    Seen(Option<NodeReadinessRuleStatus>),
+    Seen(Option<Box<NodeReadinessRuleStatus>>),
 }
 
 impl Last {
@@ -55,7 +55,7 @@ impl Last {
         };
         let is_it = object.resource_version().as_ref() == Some(version);
         if is_it {
-            self.stored = Outcome::Seen(object.status.clone());
+            self.stored = Outcome::Seen(object.status.clone().map(Box::new));
         }
         is_it
     }
@@ -69,7 +69,7 @@ impl Last {
         let shown = object.status.as_ref();
         let is_there = match &self.stored {
             // Also its times are as they were stored: nobody else knows them.
-            Outcome::Seen(stored) => stored.as_ref() == shown,
+            Outcome::Seen(stored) => stored.as_deref() == shown,
             Outcome::NotSeen(version) => {
                 Stored::is_newer(version, object.resource_version().as_deref())
                     // Another write came on top before the watch showed it.
@@ -141,4 +141,3 @@ impl Statuses {
         }
     }
 }
-

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use api::admission::FieldError;
 use api::{InvalidRule, NodeReadinessRule};
-use engine::Policy;
 use planner::rule::TaintPrefixes;
 use serde_json::Value;
 
 use crate::decide::field;
+use crate::policies::{NoPolicy, Policies};
 use crate::rules::failed_check;
 
 /// What speaks against them. A rule that cannot be used for another reason has none: the schema and
 /// its status say why.
 pub(super) fn problems(
     object: &NodeReadinessRule,
-    policy: &Policy,
+    policies: &Policies,
     prefixes: &TaintPrefixes,
 ) -> Vec<FieldError> {
     let invalid = |field: String, value: &Value, detail: String| {
@@ -23,10 +23,6 @@ pub(super) fn problems(
     };
     let rule = match object.to_rule(prefixes) {
         Ok(rule) => Arc::new(rule),
-        Err(InvalidRule::Policy { name }) => {
-            let detail = "there is no such policy; this version has only \"default\"".to_owned();
-            return invalid("spec.policy.name".to_owned(), &Value::from(name), detail);
-        }
         Err(InvalidRule::Budget {
             field,
             value,
@@ -50,6 +46,13 @@ pub(super) fn problems(
             return invalid("spec.taint.key".to_owned(), &Value::from(key), detail);
         }
         Err(_) => return Vec::new(),
+    };
+    let policy = match policies.of(&rule) {
+        Ok(policy) => policy,
+        Err(NoPolicy { name }) => {
+            let detail = "there is no such policy; this version has only \"default\"".to_owned();
+            return invalid("spec.policy.name".to_owned(), &Value::from(name), detail);
+        }
     };
     let parameters = object.spec.policy.as_ref();
     let parameters = parameters.and_then(|policy| policy.parameters.clone());

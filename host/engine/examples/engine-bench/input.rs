@@ -5,7 +5,9 @@ use std::sync::Arc;
 use planner::Timestamp;
 use planner::facts::{Condition, Node, Observed, Taint};
 use planner::question::{Completion, NodeAnswers};
-use planner::rule::{Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId};
+use planner::rule::{
+    DEFAULT_POLICY, Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId,
+};
 
 pub(crate) fn rule() -> Rule {
     let requirement = |condition: &str, required| Requirement {
@@ -29,6 +31,7 @@ pub(crate) fn rule() -> Rule {
         ],
         matching: Matching::AllOf,
         enforcement: Enforcement::Continuous,
+        policy: DEFAULT_POLICY.into(),
         parameters: String::new(),
         suspended: false,
         replaces: None,

@@ -22,7 +22,9 @@ use engine::{Engine, Limits, Options, Policy};
 use planner::Timestamp;
 use planner::facts::{Condition, Node, Observed};
 use planner::question::{Completion, NodeAnswers};
-use planner::rule::{Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId};
+use planner::rule::{
+    DEFAULT_POLICY, Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId,
+};
 
 /// One for all tests: they run in parallel, as evaluations do.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&Options::default()).unwrap());
@@ -67,6 +69,7 @@ fn rule(name: &str) -> Rule {
         }],
         matching: Matching::AllOf,
         enforcement: Enforcement::Continuous,
+        policy: DEFAULT_POLICY.into(),
         parameters: String::new(),
         suspended: false,
         replaces: None,

@@ -12,7 +12,8 @@ use planner::Timestamp;
 use planner::facts::{Condition, Node, Observed, Taint};
 use planner::plan::{Candidate, Changes, Input, Plan, plan};
 use planner::rule::{
-    Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId, TaintPrefixes,
+    DEFAULT_POLICY, Effect, Enforcement, Matching, Requirement, Rule, Status, TaintId,
+    TaintPrefixes,
 };
 use planner::verdict::{Decision, Failure, Finding, Subject, TaintAction, Verdict};
 
@@ -69,6 +70,7 @@ pub fn rule(name: &str) -> Rule {
         }],
         matching: Matching::AllOf,
         enforcement: Enforcement::Continuous,
+        policy: DEFAULT_POLICY.into(),
         parameters: String::new(),
         suspended: false,
         replaces: None,

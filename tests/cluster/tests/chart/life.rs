@@ -49,8 +49,12 @@ async fn compat_046_installed_upgraded_and_uninstalled_without_a_trace() {
         &[&chart, "--create-namespace", "--values", &release],
     );
     let said = helm.run(&cluster, &install).await.unwrap();
-    let applied = "customresourcedefinition.apiextensions.k8s.io/nodereadinessrules.readiness.node.x-k8s.io applied";
-    assert!(said.lines().any(|line| line == applied), "{said}");
+    for plural in ["nodereadinessrules", "readinesspolicies"] {
+        let applied = format!(
+            "customresourcedefinition.apiextensions.k8s.io/{plural}.readiness.node.x-k8s.io applied"
+        );
+        assert!(said.lines().any(|line| line == applied), "{said}");
+    }
     let crds = Api::<CustomResourceDefinition>::all(cluster.client.clone());
     let crd = crds.get("nodereadinessrules.readiness.node.x-k8s.io").await;
     let managers = crd.unwrap().metadata.managed_fields.unwrap();

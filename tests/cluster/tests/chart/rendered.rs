@@ -202,6 +202,7 @@ fn what_the_chart_has_a_copy_of_is_the_same_there() {
             "crds/nodereadinessrules.yaml",
             "crds/nodereadinessrules.yaml",
         ),
+        ("crds/readinesspolicies.yaml", "crds/readinesspolicies.yaml"),
         ("files/alerts.yaml", "deploy/prometheus/rules.yaml"),
     ] {
         assert_eq!(

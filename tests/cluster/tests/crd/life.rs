@@ -355,7 +355,7 @@ pub(crate) async fn compat_011_the_guide(server: &mut Server, cluster: &Cluster)
         server.delete(name).await;
     }
     // The same file as `kubectl apply -f crds/…` takes it.
-    let yaml = api::crds::crd_yaml(&Default::default()).unwrap();
+    let yaml = api::crds::yaml(&api::crds::all(&Default::default())).unwrap();
     let said = cluster.apply(&yaml).unwrap();
     server.expect(said.contains("customresourcedefinition"), || {
         format!("{case}: {said}")

@@ -1,0 +1,81 @@
+use engine::{DEFAULT_POLICY, Engine};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn object(name: &str, policy: &Value) -> Arc<NodeReadinessRule> {
+    let object: NodeReadinessRule = serde_json::from_value(json!({
+        "metadata": {"name": name, "uid": name, "finalizers": [api::FINALIZER]},
+        "spec": {
+            "conditions": [{"type": "Agent", "requiredStatus": "True"}],
+            "enforcementMode": "continuous", "nodeSelector": {}, "policy": policy,
+            "taint": {"key": "readiness.k8s.io/agent", "effect": "NoSchedule"}}}))
+    .unwrap();
+    Arc::new(object)
+}
+
+fn build(before: &RuleSet, objects: &[Arc<NodeReadinessRule>], policies: &Policies) -> RuleSet {
+    before.build(objects, policies, &TaintPrefixes::default(), None)
+}
+
+/// The policy that decides for a rule.
+fn policy_of<'a>(set: &'a RuleSet, rule: &str) -> &'a Policy {
+    let mut active = set.active.iter();
+    &active
+        .find(|active| active.rule.name == rule)
+        .unwrap()
+        .policy
+}
+
+#[test]
+fn each_rule_has_the_policy_that_it_names() {
+    let engine = Engine::new(&engine::Options::default()).unwrap();
+    let [first, second] = [(), ()].map(|()| engine.load(DEFAULT_POLICY).unwrap());
+    let default = engine.default_policy().unwrap();
+    let one = Policies::new(default.clone());
+    let both = one.clone().with("steady".to_owned(), first.clone());
+    let objects = [
+        object("names-none", &Value::Null),
+        object("names-default", &json!({"name": "default"})),
+        object("names-steady", &json!({"name": "steady"})),
+    ];
+
+    let without = build(&RuleSet::default(), &objects, &one);
+    let why = "spec.policy.name: there is no policy \"steady\"; this version has only \"default\"";
+    assert_eq!(without.refused.get("names-steady").unwrap(), why);
+    assert!(without.stalled.contains("names-steady"));
+    assert_eq!(without.active.len(), 2);
+
+    let with = build(&without, &objects, &both);
+    assert!(!with.same_as(&without) && with.refused.is_empty() && with.stalled.is_empty());
+    assert!(policy_of(&with, "names-none").is(&default));
+    assert!(policy_of(&with, "names-default").is(&default));
+    assert!(policy_of(&with, "names-steady").is(&first));
+    assert!(build(&with, &objects, &both).same_as(&with));
+
+    // Although no object changed; and what the one decided is not what the other would.
+    let swapped = both.with("steady".to_owned(), second.clone());
+    let after = build(&with, &objects, &swapped);
+    assert!(!after.same_as(&with));
+    assert!(policy_of(&after, "names-steady").is(&second));
+    let memo = |set: &RuleSet, rule: usize| Arc::clone(&set.active[rule].memo);
+    assert!(Arc::ptr_eq(&memo(&with, 0), &memo(&after, 0)));
+    assert_eq!(after.active[2].rule.name, "names-steady");
+    assert!(!Arc::ptr_eq(&memo(&with, 2), &memo(&after, 2)));
+}
+
+#[test]
+fn a_rule_that_goes_needs_no_policy() {
+    let engine = Engine::new(&engine::Options::default()).unwrap();
+    let policies = Policies::new(engine.default_policy().unwrap());
+    let mut going = NodeReadinessRule::clone(&object("going", &json!({"name": "gone"})));
+    going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).ok();
+    let set = build(&RuleSet::default(), &[Arc::new(going)], &policies);
+    assert!(set.active[0].rule.terminating, "what it owns is released");
+    let nobody = Arc::new(planner::facts::Node::default());
+    assert!(
+        !set.active[0].selector.matches(&nobody.labels),
+        "it held nothing that it does not own"
+    );
+    assert!(set.stalled.is_empty());
+}
