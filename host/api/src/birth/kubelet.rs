@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn what_a_node_must_not_carry_does_not_matter() {
-        let selector = |text| serde_json::from_str::<LabelSelector>(text).unwrap();
+        fn selector(text: &str) -> LabelSelector {
+            serde_json::from_str(text).unwrap()
+        }
         let worker = "node-role.kubernetes.io/worker";
         let of = |operator: &str| {
             format!(r#"{{"matchExpressions": [{{"key": "{worker}", "operator": "{operator}"}}]}}"#)
