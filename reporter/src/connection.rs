@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -18,6 +18,28 @@ use tokio_rustls::TlsConnector;
 pub const USER_AGENT: &str = concat!("node-readiness-reporter/", env!("CARGO_PKG_VERSION"));
 /// The head of an answer, and what is read ahead of a body.
 const BUFFER: usize = 64 * 1024;
+
+/// The port in a URL, if there is one. A number that is none must not be taken for none at all: somebody else may
+/// listen where the scheme points.
+///
+/// # Errors
+/// What stands there is no port.
+pub fn port(url: &Uri) -> Result<Option<u16>, String> {
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let address = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, rest)| rest);
+    let host = url.host().unwrap_or_default();
+    let text = address.get(host.len()..).unwrap_or_default();
+    let text = text.strip_prefix(':').unwrap_or(text);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(port) if port > 0 => Ok(Some(port)),
+        _ => Err(format!("{text} is no port")),
+    }
+}
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}

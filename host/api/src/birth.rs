@@ -5,6 +5,8 @@
 //! each when a node is created, so that nothing has to follow a rule that changes, and the taint of one that
 //! is paused or deleted is put on no node, whoever is down meanwhile.
 
+mod kubelet;
+
 use k8s_openapi::api::admissionregistration::v1::{
     JSONPatch, MatchCondition, MatchResources, MutatingAdmissionPolicy,
     MutatingAdmissionPolicyBinding, MutatingAdmissionPolicyBindingSpec,
@@ -17,6 +19,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::NodeReadinessRule;
+
+pub use kubelet::not_by_kubelet;
 
 /// Name of the policy and of its binding.
 pub const NAME: &str = "node-readiness-gate";

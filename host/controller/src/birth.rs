@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use api::Selector;
-use api::birth::{Gate, NAME};
+use api::birth::{Gate, NAME, not_by_kubelet};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Resource};
 use planner::Timestamp;
@@ -31,6 +32,22 @@ pub struct NewNodes {
     pub reason: String,
     /// Sentence.
     pub message: String,
+}
+
+impl NewNodes {
+    /// Also says where a kubelet cannot create a node that the rule selects, and a gate so cannot hold it.
+    #[must_use]
+    pub(crate) fn with_what_kubelets_may_not(mut self, selector: &LabelSelector) -> Self {
+        if self.held
+            && let Some(label) = not_by_kubelet(selector)
+        {
+            self.message.push_str(&format!(
+                "; not where the kubelet itself creates the node: it may not set label {label}, by which the rule selects \
+                 (give such kubelets --register-with-taints, or select by a label that they may set)"
+            ));
+        }
+        self
+    }
 }
 
 /// What would be decided about a node of the rule that was created just now, without conditions.

@@ -51,6 +51,8 @@ pub(crate) struct Stuck {
 pub(crate) struct NodeEntry {
     /// The rule as it was then.
     pub(crate) rule: Arc<Rule>,
+    /// When the node was created: another one may have its name.
+    pub(crate) created: Option<Timestamp>,
     /// Where the rule stands.
     pub(crate) standing: Standing,
     /// Is the taint on the node, as far as we know?
@@ -226,6 +228,7 @@ impl RuleEntry {
         };
         let entry = NodeEntry {
             rule: Arc::clone(rule),
+            created: node.created,
             owned_since: outcome.owned_since,
             standing,
             present,
@@ -288,13 +291,16 @@ impl RuleEntry {
     }
 
     /// A node is held again. Says how many nodes were within the window, where they are most of them.
-    pub(crate) fn regressed(&mut self, node: &str, alarm: &Alarm, now: Instant) -> Option<usize> {
-        let released = |entry: &NodeEntry| !entry.present && entry.standing == Standing::Enforced;
-        if !self.nodes.get(node).is_some_and(released) {
+    pub(crate) fn regressed(&mut self, node: &Node, alarm: &Alarm, now: Instant) -> Option<usize> {
+        // A new node by the name of one that was ready has lost nothing.
+        let released = |entry: &NodeEntry| {
+            entry.created == node.created && !entry.present && entry.standing == Standing::Enforced
+        };
+        if !self.nodes.get(&node.name).is_some_and(released) {
             return None;
         }
         let all = self.nodes.len();
-        self.regressions.add(node, all, alarm, now)
+        self.regressions.add(&node.name, all, alarm, now)
     }
 }
 

@@ -71,8 +71,10 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
             added
         }
         (false, true) => {
-            freeze::write(shared, &object).await?;
+            // The status is true whether or not the annotation can be written.
+            let written = freeze::write(shared, &object).await;
             write_status(shared, statuses, &object).await?;
+            written?;
             let uid = object.uid().unwrap_or_default();
             if !shared.rules().stalled.contains(&uid) {
                 shared.metrics.reconciled(&uid);
@@ -232,13 +234,21 @@ async fn write_status(
     let Some((last, told)) = statuses.due(shared, object) else {
         return Ok(());
     };
-    if takes_over(shared, &object.uid().unwrap_or_default()) {
+    let takeover = takeover(shared, &object.uid().unwrap_or_default());
+    if takeover == Takeover::Begins {
         shared.status_due(&object.name_any());
         return Ok(());
     }
-    let Some(desired) = compose(shared, object, &told) else {
+    let Some(mut desired) = compose(shared, object, &told) else {
         return Ok(());
     };
+    if takeover == Takeover::Waits {
+        let stored = object.status.as_ref();
+        desired.node_evaluations =
+            stored.map_or_else(Vec::new, |stored| stored.node_evaluations.clone());
+        // With counts the next host would take the status for ours: see `Seen`.
+        desired.nodes = None;
+    }
     warn_about(shared, object, &desired);
     put_status(shared, statuses, object, (last, told), desired).await
 }
@@ -287,8 +297,16 @@ async fn put_status(
     };
     let before = last.as_ref().map(|last| &last.sent).or(stored);
     let goes = object.meta().deletion_timestamp.is_some();
-    if !goes && before.is_some_and(status::says_frozen) && !status::says_frozen(&desired) {
-        // The next time it is news.
+    let ends = |reason| {
+        !goes
+            && before.is_some_and(|before| status::says(before, reason))
+            && !status::says(&desired, reason)
+    };
+    // The next time it is news.
+    if ends(status::SUSPENDED) {
+        shared.events.settled(&uid, status::SUSPENDED);
+    }
+    if ends(status::FROZEN) {
         shared.events.settled(&uid, status::FROZEN);
         let note = format!("Not frozen any more: no rule carries annotation {FREEZE}");
         shared.events.inform(rule, "Thawed", note);
@@ -306,24 +324,38 @@ async fn put_status(
     Ok(())
 }
 
-/// Is the stored status, as the Go controller left it, all that says which nodes the rule held? Not where one of
-/// them cannot be changed: that has to be told.
-fn takes_over(shared: &Shared, uid: &str) -> bool {
+/// What becomes of a status of the Go controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takeover {
+    /// Nothing: it is not needed.
+    Done,
+    /// Until its nodes were worked on it is all that says which of them the rule held.
+    Begins,
+    /// The same, and nothing is worked on while the rule is suspended, frozen or Stalled: what it says of nodes
+    /// stays in it.
+    Waits,
+}
+
+fn takeover(shared: &Shared, uid: &str) -> Takeover {
     let rules = shared.rules();
     let Some(active) = rules.active.iter().find(|active| active.rule.uid == uid) else {
-        return false;
+        return Takeover::Done;
     };
-    // Such a rule records nothing, and its status is true all the same.
-    if active.rule.suspended || active.stalled {
-        return false;
-    }
     let exists = |node: &str| shared.nodes.get(&ObjectRef::new(node)).is_some();
     if !active.seen_present.is_needed(exists) {
-        return false;
+        return Takeover::Done;
     }
+    if active.rule.suspended || active.stalled {
+        return Takeover::Waits;
+    }
+    // One that cannot be changed has to be told.
     let mut ledger = shared.ledger();
     let mut nodes = ledger.rule(uid).nodes.values();
-    !nodes.any(|node| node.failure.is_some())
+    if nodes.any(|node| node.failure.is_some()) {
+        Takeover::Done
+    } else {
+        Takeover::Begins
+    }
 }
 
 /// Reasons of `Ready` that somebody chose, and that somebody has to end.
@@ -331,7 +363,7 @@ const SWITCHES: [&str; 4] = [
     "BudgetExhausted",
     "DryRunKeepsTaints",
     status::FROZEN,
-    "Suspended",
+    status::SUSPENDED,
 ];
 
 /// A Warning event for what somebody has to look at, beside the status that says it too.
@@ -389,7 +421,8 @@ fn compose(
         .count();
     shared.selects(active, matched);
     let new_nodes = match &problem {
-        None => new_nodes(active, &shared.limits.prefixes, Timestamp::now()),
+        None => new_nodes(active, &shared.limits.prefixes, Timestamp::now())
+            .with_what_kubelets_may_not(&object.spec.node_selector),
         Some(problem) => NewNodes {
             held: false,
             reason: INVALID.to_owned(),

@@ -268,7 +268,7 @@ impl Shared {
                         && holds
                         && !failed
                         && let Some(alarm) = self.limits.alarm
-                        && let Some(nodes) = entry.regressed(&node.name, &alarm, Instant::now())
+                        && let Some(nodes) = entry.regressed(node, &alarm, Instant::now())
                     {
                         alarms.push((rule, nodes, entry.nodes.len(), alarm.window));
                     }

@@ -26,6 +26,8 @@ use crate::reporters::{self, Finding};
 
 /// The reason of `Ready` while every rule is frozen.
 pub(crate) const FROZEN: &str = "Frozen";
+/// … while the rule itself is paused.
+pub(crate) const SUSPENDED: &str = "Suspended";
 
 /// The most nodes that are listed one by one.
 const MOST_NODES: usize = 200;
@@ -166,10 +168,10 @@ impl Told {
     }
 }
 
-/// Does it say that every rule is frozen?
-pub(crate) fn says_frozen(status: &NodeReadinessRuleStatus) -> bool {
+/// Is this the reason of its `Ready`?
+pub(crate) fn says(status: &NodeReadinessRuleStatus, reason: &str) -> bool {
     let mut conditions = status.conditions.iter();
-    conditions.any(|condition| condition.r#type == "Ready" && condition.reason == FROZEN)
+    conditions.any(|condition| condition.r#type == "Ready" && condition.reason == reason)
 }
 
 /// The same but for times? A new time alone is no news.
@@ -283,13 +285,18 @@ fn readiness(
         no(INVALID, problem.to_owned())
     } else if let Some(frozen) = matching.frozen {
         let Frozen { rule, why, .. } = frozen;
-        no(
-            FROZEN,
-            format!("every rule is frozen by annotation {FREEZE} of rule '{rule}': {why}"),
-        )
+        let message = if frozen.written {
+            format!("every rule is frozen by annotation {FREEZE} of rule '{rule}': {why}")
+        } else {
+            format!(
+                "every rule is frozen by this host, which tries to say so in annotation {FREEZE} of rule '{rule}' \
+                 (until it is there, starting the host again releases them): {why}"
+            )
+        };
+        no(FROZEN, message)
     } else if rule.suspended {
         no(
-            "Suspended",
+            SUSPENDED,
             "the rule is suspended: every node stays as it is".to_owned(),
         )
     } else if let Some(failed) = some(counts.failed) {
@@ -342,6 +349,9 @@ fn replacement(rule: &Rule, exists: bool) -> String {
         }
         Some(name) if !exists => {
             format!("; spec.replaces names rule '{name}', and there is none (any more)")
+        }
+        Some(name) if rule.dry_run => {
+            format!("; a dry run takes nothing over from rule '{name}': do not delete it before")
         }
         _ => String::new(),
     }

@@ -62,7 +62,8 @@ async fn answer(url: &Uri, trust: &mut Trust) -> Result<(Connection, Response<In
             url.host().unwrap_or_default(),
             url.scheme() == Some(&Scheme::HTTPS),
         );
-        let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let port = connection::port(&url).map_err(Failure::Connection)?;
+        let port = port.unwrap_or(if is_tls { 443 } else { 80 });
         let request = request(&url).map_err(Failure::Request)?;
         let tls = match is_tls {
             true => Some(trust.config().map_err(Failure::Connection)?),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{Check, Environment, default_of};
 use crate::check::Probe;
+use crate::connection;
 use crate::threshold::Thresholds;
 use crate::trust::Trust;
 
@@ -203,6 +204,7 @@ fn probe(endpoint: String, trust: Trust) -> Result<Probe, String> {
                 .to_owned(),
         );
     }
+    let port = connection::port(&url).map_err(|why| wrong(&format!("{why}: {form}")))?;
     match url.scheme_str() {
         Some("http" | "https") => Ok(Probe::Http {
             endpoint,
@@ -210,9 +212,7 @@ fn probe(endpoint: String, trust: Trust) -> Result<Probe, String> {
             trust,
         }),
         Some("tcp") => {
-            let port = url
-                .port_u16()
-                .ok_or_else(|| wrong("there is no port in it"))?;
+            let port = port.ok_or_else(|| wrong("there is no port in it"))?;
             if url
                 .path_and_query()
                 .is_some_and(|path| !matches!(path.as_str(), "" | "/"))

@@ -112,6 +112,9 @@ fn compat_047_an_endpoint_needs_a_host() {
         ("ftp://localhost/", "only http, https and tcp"),
         ("http://local host/", "CHECK_ENDPOINT=http://local host/: "),
         ("tcp://localhost", "there is no port in it"),
+        ("tcp://localhost:99999", "99999 is no port: give"),
+        ("http://localhost:65536/healthz", "65536 is no port: give"),
+        ("https://[::1]:0/", "0 is no port: give"),
         ("tcp://localhost:1/path", "a port has no path"),
         ("http://user:secret@localhost/", "there is a user in it"),
     ] {
@@ -123,6 +126,7 @@ fn compat_047_an_endpoint_needs_a_host() {
         "http://localhost",
         "https://[::1]:1/?q",
         "HTTP://127.0.0.1:65535/x",
+        "http://localhost:/x",
         "tcp://agent:1",
         "tcp://agent:1/",
     ] {

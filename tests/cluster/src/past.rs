@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::proxy::{Answer, LISTS};
+use crate::wait;
 
 /// What was so when it was remembered, and whether that is still shown.
 pub struct Past {
@@ -62,6 +63,17 @@ impl Past {
     /// From now on the server is behind, or has caught up.
     pub fn show(&self, behind: bool) {
         self.behind.send_replace(behind);
+    }
+
+    /// Waits until it has caught up. Nothing that is remembered from then on mixes with what was shown before.
+    ///
+    /// # Errors
+    /// It is behind for more than a minute.
+    pub async fn until_current(&self) -> anyhow::Result<()> {
+        wait::until_true("the server has caught up", async || {
+            Ok(!*self.behind.borrow())
+        })
+        .await
     }
 
     /// How many lists it answered from the past.

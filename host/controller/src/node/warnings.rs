@@ -81,8 +81,11 @@ pub(super) fn about_outcomes(
                     "Taint '{taint}' is left on the node: rule '{name}' completed its bootstrap here and never adds it, so somebody else did"
                 ),
             ),
-            State::BrokenGlass { until } => warn(
+            // Another time is news.
+            State::BrokenGlass { until } => shared.events.warn(
+                Object::Node(node),
                 "BreakGlass",
+                &format!("{} {until}", rule.uid),
                 format!(
                     "The node is let go from rule '{name}' until {until} by annotation {}",
                     break_glass::ANNOTATION
@@ -114,9 +117,10 @@ pub(super) fn about_outcomes(
                 );
                 let object = Object::Node(node);
                 let since = since.unwrap_or(now);
+                let hold = format!("{} {since}", rule.uid);
                 shared
                     .events
-                    .warn_since(object, "HeldTooLong", &rule.uid, note, since);
+                    .warn_since(object, "HeldTooLong", &hold, note, since);
             }
             Some(until) => next = Some(next.map_or(until, |next| next.min(until))),
             None => {}

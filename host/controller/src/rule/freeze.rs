@@ -57,8 +57,11 @@ pub(super) async fn hand_over(
     let rules = shared.rules();
     match &rules.frozen {
         Some(frozen) if frozen.written && !frozen.is_of(object) => {
-            send(shared, object, freeze::take_off(object)).await?;
-            Ok(true)
+            match send(shared, object, freeze::take_off(object)).await {
+                // It goes with the rule.
+                Err(RequestError::Refused(_)) => Ok(true),
+                sent => sent.map(|()| true),
+            }
         }
         // It will be looked at again when that is known.
         Some(_) => Ok(false),

@@ -90,6 +90,10 @@ async fn values_that_cannot_work_are_refused_with_the_reason() {
     let release = values("release");
     let rendered = ["template", RELEASE, &chart, "--values", &release];
     assert!(helm.ask(&rendered).is_ok());
+    // Served nowhere: then there is no port to name.
+    let nowhere = "metrics.enabled=true,metrics.bindAddress=0";
+    assert!(!one(&helm, "deployment", nowhere, &[]).contains("name: metrics,"));
+    assert!(one(&helm, "deployment", "metrics.enabled=true", &[]).contains("name: metrics,"));
 }
 
 /// One object of the chart with these values, after its comments.

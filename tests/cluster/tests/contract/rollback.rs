@@ -194,3 +194,43 @@ async fn compat_011_021_compat_j_rollback_and_return_lose_nothing_and_take_nothi
     install(&cluster).await;
     there_and_back(&cluster).await;
 }
+
+/// A careful migration pauses the rule first. As long as nothing is recorded on nodes, the status says which of
+/// them the rule held, however often the host starts.
+#[tokio::test]
+async fn nrc_235_compat_j_a_rule_that_is_paused_at_the_takeover_forgets_none_of_its_taints() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.create_node(&worker("out", true)).await.unwrap();
+    cluster.create_node(&worker("held", true)).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    let paused = json!({
+        "metadata": { "finalizers": [api::rule::FINALIZER] }, "spec": { "suspend": true },
+    });
+    cluster.patch_rule("agent", paused).await.unwrap();
+    let relabelled = json!({ "metadata": { "labels": { WORKER: null } } });
+    patch_node(&cluster, "out", relabelled).await;
+    let time = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
+    let said = [("out", "Present"), ("held", "Present")];
+    write_status(&cluster, "agent", &said, &time.to_string()).await;
+    let host = cluster.start_host().await.unwrap();
+    let suspended = |status: &api::rule::status::NodeReadinessRuleStatus| {
+        status
+            .conditions
+            .iter()
+            .any(|one| one.reason == "Suspended")
+    };
+    cluster
+        .until_status("agent", "it says Suspended", suspended)
+        .await
+        .unwrap();
+    cluster.until_worked_off().await.unwrap();
+    host.terminate().await.unwrap();
+
+    let host = cluster.start_host().await.unwrap();
+    let resume = json!({ "spec": { "suspend": null } });
+    cluster.patch_rule("agent", resume).await.unwrap();
+    cluster.until_released("out").await;
+    cluster.until_status_is_true("agent").await.unwrap();
+    assert_eq!(cluster.readiness_taints("held").await.unwrap().len(), 1);
+    host.terminate().await.unwrap();
+}

@@ -23,7 +23,8 @@ pub async fn look(part: &Part) -> anyhow::Result<Scene> {
         let shown = json!({
             "finalizers": rule.finalizers(), "annotations": rule.annotations(),
             "goes": rule.metadata.deletion_timestamp.is_some(), "generation": rule.metadata.generation,
-            "taint": [rule.spec.taint.key, rule.spec.taint.effect], "status": rule.status,
+            "taint": [rule.spec.taint.key, rule.spec.taint.effect], "replaces": rule.spec.replaces,
+            "status": rule.status,
         });
         scene.insert(format!("rule/{}", rule.name_any()), shown);
     }
@@ -142,6 +143,12 @@ fn untrue(rule: &Value, scene: &Scene) -> Option<String> {
     let status = &rule["status"];
     if rule["generation"] != status["observedGeneration"] {
         return Some("of another generation".to_owned());
+    }
+    let message = status["conditions"][0]["message"].as_str();
+    let says_none = message.is_some_and(|message| message.contains("and there is none"));
+    let replaced = rule["replaces"].as_str();
+    if says_none != replaced.is_some_and(|name| !scene.contains_key(&format!("rule/{name}"))) {
+        return Some(format!("{message:?} about {replaced:?}"));
     }
     let counts = &status["nodes"];
     let listed = status["nodeEvaluations"]

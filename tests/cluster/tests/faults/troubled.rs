@@ -176,6 +176,7 @@ async fn told(
     hands: &Hands,
 ) -> anyhow::Result<()> {
     for (index, step) in story.steps.iter().enumerate() {
+        past.until_current().await?;
         // What comes now is what the server does not know yet.
         past.remember(&part.cluster.client, "", &part.selector())
             .await?;

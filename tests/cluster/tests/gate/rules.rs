@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster_tests::{Cluster, wait};
+use cluster_tests::{Cluster, agent_rule, wait};
 use futures::StreamExt;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
@@ -252,4 +252,29 @@ async fn until_clean(cluster: &Cluster) {
     })
     .await
     .unwrap();
+}
+
+/// The guide's rule selects by such a label: with NodeRestriction no kubelet creates a node that it selects.
+#[tokio::test]
+async fn a_rule_says_by_which_label_no_kubelet_can_create_its_node() {
+    let cluster = Cluster::start().await.unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("guide", "continuous")).unwrap();
+    cluster.apply(&rule("pool", "a", "")).unwrap();
+    let message = async |name: &str| {
+        let held = cluster.until_status(name, "HoldsNewNodes", |stored| {
+            let mut told = stored.conditions.iter();
+            told.any(|one| one.r#type == "HoldsNewNodes" && one.status == Status::True)
+        });
+        let held = held.await.unwrap();
+        let mut told = held.status.unwrap().conditions.into_iter();
+        told.find(|one| one.r#type == "HoldsNewNodes")
+            .unwrap()
+            .message
+    };
+    let guide = message("guide").await;
+    let expected = "it may not set label node-role.kubernetes.io/worker, by which the rule selects";
+    assert!(guide.contains(expected), "{guide}");
+    assert!(!message("pool").await.contains("kubelet"));
+    host.terminate().await.unwrap();
 }

@@ -136,4 +136,16 @@ async fn compat_048_a_redirect_is_followed_on_the_same_host_only() {
         says(&condition),
         ("EndpointConnectionError", expected.as_str())
     );
+
+    // With port 80 in its place somebody else would answer.
+    let nowhere = "http://127.0.0.1:99999/";
+    endpoint.answer_at("/start", Answer::redirect(nowhere));
+    let expected = format!("Failed to reach endpoint {url}: 99999 is no port");
+    wait::until("the port is refused", || async {
+        let condition = cluster.until_condition(NODE, FALCO, "False").await?;
+        let seen = condition.message.clone().unwrap_or_default();
+        Ok(if seen == expected { Ok(()) } else { Err(seen) })
+    })
+    .await
+    .unwrap();
 }

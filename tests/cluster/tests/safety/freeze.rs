@@ -177,6 +177,48 @@ async fn compat_j_alarm_is_about_a_short_time() {
     host.terminate().await.unwrap();
 }
 
+/// Each of the nodes is another one by the same name, which the host sees in one new list: none lost anything.
+#[tokio::test]
+async fn compat_j_alarm_takes_a_new_node_for_a_new_one_whatever_its_name() {
+    let cluster = Cluster::start().await.unwrap();
+    let names = workers(&cluster, 12).await;
+    for name in &names {
+        cluster.agent_reports(name, "True").await;
+    }
+    let pass =
+        |_, _| -> futures::future::BoxFuture<'static, Fault> { Box::pin(async { Fault::Pass }) };
+    let proxy = Proxy::start(cluster.client.clone(), Arc::new(pass))
+        .await
+        .unwrap();
+    let arguments = ["--freeze-when-regressed=50", "--freeze-window=1h"];
+    let host = proxy.start_host_with(&cluster, &arguments).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    let watches = proxy.watches();
+    watches.send_modify(|watches| watches.paused = true);
+    for name in &names {
+        let nodes = cluster.nodes();
+        nodes.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    // Creation times are whole seconds.
+    let deleted = jiff::Timestamp::now();
+    wait::until_true("the second is over", || async {
+        Ok(jiff::Timestamp::now().as_second() > deleted.as_second())
+    })
+    .await
+    .unwrap();
+    workers(&cluster, 12).await;
+    watches.send_modify(|watches| {
+        watches.paused = false;
+        watches.expired = true;
+        watches.generation += 1;
+    });
+    until_held(&cluster, 12).await;
+    assert_eq!(carried(&cluster, "agent").await, None);
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    host.terminate().await.unwrap();
+}
+
 /// Who deletes a rule has no thaw in mind.
 #[tokio::test]
 async fn compat_j_freeze_is_carried_on_by_another_rule_where_its_carrier_goes() {
@@ -373,5 +415,33 @@ async fn a_freeze_that_cannot_be_written_is_told() {
     })
     .await
     .unwrap();
+    host.terminate().await.unwrap();
+}
+
+/// The rule that is to carry the freeze cannot: its own status says all the same what is so.
+#[tokio::test]
+async fn an_alarm_that_cannot_be_written_is_in_the_status_of_its_rule() {
+    let cluster = Cluster::start().await.unwrap();
+    let names = workers(&cluster, 12).await;
+    for name in &names {
+        cluster.agent_reports(name, "True").await;
+    }
+    let arguments = ["--freeze-when-regressed=50", "--freeze-window=1h"];
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    until_ready_is(&cluster, "agent", "True", "Enforced").await;
+    forbid(&cluster, "agent").await;
+    for name in &names {
+        cluster.agent_reports(name, "False").await;
+    }
+    let says = |status: &api::rule::status::NodeReadinessRuleStatus| {
+        let mut conditions = status.conditions.iter();
+        conditions.any(|one| one.message.contains("every rule is frozen by this host"))
+    };
+    cluster
+        .until_status("agent", "it says by whom it is frozen", says)
+        .await
+        .unwrap();
+    assert_eq!(carried(&cluster, "agent").await, None);
     host.terminate().await.unwrap();
 }
