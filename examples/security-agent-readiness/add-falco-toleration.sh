@@ -76,7 +76,7 @@ while IFS='|' read -r rule its_key conditions; do
   for condition in $conditions; do
     if [[ $condition == falco.org/* && $reported != *" $condition "* ]]; then
       echo "warning: rule $rule waits for $condition, and nothing in namespace $namespace reports it." \
-        "Delete the rule (kubectl delete nodereadinessrule $rule) and apply the one that setup-falco.sh named." >&2
+        "Apply the one that setup-falco.sh named, with 'replaces: $rule' in its spec, and delete this one when that is Ready." >&2
     fi
   done
 done <<<"$rules"

@@ -102,21 +102,38 @@ done
 quietly kubectl get --raw=/version --request-timeout=10s ||
   fail "no cluster answers: see that the current context of kubectl is the one that you mean"
 
-# Is there a release, and is it whole?
-release=$(helm list --namespace "$namespace" --filter '^falco$' --deployed --short) ||
+# Is there a release, and whose is it? One that is there is redone only if no installation or upgrade of it was ever
+# completed and it has the account that this script gives: all else would lose values that somebody gave it.
+quietly helm list --namespace "$namespace" --filter '^falco$' --short ||
   fail "helm cannot list the releases of namespace $namespace"
+history=$(helm history falco --namespace "$namespace" --output json 2>/dev/null) || history=
+values=
+if [[ -n $history ]]; then
+  values=$(helm get values falco --namespace "$namespace" --output json) ||
+    fail "helm cannot read the values of release falco in namespace $namespace"
+fi
 daemonset=$(kubectl get daemonset falco --namespace "$namespace" --ignore-not-found --output name) ||
   fail "the DaemonSets of namespace $namespace cannot be read"
-if [[ -z $daemonset ]]; then
-  install=true
-elif [[ -n $release ]]; then
-  install=false
-elif quietly helm status falco --namespace "$namespace" 2>/dev/null; then
-  # An installation that was broken off.
-  install=true
+# Of the last revision: greedy, as the history goes from old to new.
+status=none
+[[ ! $history =~ .*\"status\":\"([a-z-]+)\" ]] || status=${BASH_REMATCH[1]}
+completed='"status":"(deployed|superseded|uninstalled)"'
+own_account='"serviceAccount":\{.*"create":true.*"name":"falco"'
+if [[ $status == none || $status == uninstalled ]]; then
+  release=none
+elif [[ $status == deployed ]]; then
+  release=whole
+elif [[ $history == '[{"revision":1,'* && ! $history =~ $completed && $values =~ $own_account ]]; then
+  release=broken-off
 else
-  # Not installed by helm: not ours to replace.
+  release=failed
+fi
+if [[ $release == broken-off || ($release == none && -z $daemonset) ]]; then
+  install=true
+elif [[ -n $daemonset ]]; then
   install=false
+else
+  fail "release falco in namespace $namespace has no DaemonSet falco: it is not changed, since that could lose its values; have its chart make one, or uninstall it, and run this again"
 fi
 
 rights_needed=("patch daemonsets.apps")
@@ -152,6 +169,9 @@ if [[ $install == true ]]; then
   say "release/falco: installed"
 else
   say "daemonset.apps/falco: there already, left as its chart made it"
+  if [[ $release == failed ]]; then
+    say "release/falco: its last operation did not succeed, and it keeps its values: see helm status falco --namespace $namespace"
+  fi
 fi
 
 account=$(kubectl get daemonset falco --namespace "$namespace" \

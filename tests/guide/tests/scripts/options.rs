@@ -247,6 +247,8 @@ async fn an_installation_that_was_broken_off_is_finished_by_running_it_again() {
     assert!(state.contains_key("DaemonSet/falco/falco"));
     assert!(!state.contains_key("DaemonSet/falco/npd-falco"));
 
+    // What was wrong was not mended: it is still ours.
+    assert_eq!(site.run(SETUP, &variables).status, Some(1));
     let done = site.run(SETUP, &variables[..2]);
     assert_eq!(done.status, Some(0), "{done:?}");
     assert!(
@@ -255,6 +257,89 @@ async fn an_installation_that_was_broken_off_is_finished_by_running_it_again() {
         done.stdout
     );
     assert!(site.state().contains_key("DaemonSet/falco/npd-falco"));
+}
+
+#[tokio::test]
+async fn a_release_of_others_whose_upgrade_failed_keeps_its_values() {
+    let site = Site::start().await;
+    let chart = chart();
+    let refused = own("tests/scripts/values/refused.yaml");
+    let install = ["install", "falco", &chart, "--namespace=falco"];
+    let first = ["--create-namespace", "--set=mine=kept"];
+    site.helm.ask(&[&install[..], &first[..]].concat()).unwrap();
+    let upgrade = ["upgrade", "falco", &chart, "--namespace=falco"];
+    let second = [
+        "--reuse-values",
+        "--set=controller.kind=daemonset",
+        "--values",
+        &refused,
+    ];
+    let failed = site.helm.ask(&[&upgrade[..], &second[..]].concat());
+    assert!(failed.unwrap_err().to_string().contains("Ingress"));
+    is_left_with_its_values(&site, "kept");
+}
+
+#[tokio::test]
+async fn a_first_installation_of_others_that_failed_keeps_its_values() {
+    let site = Site::start().await;
+    let chart = chart();
+    let refused = own("tests/scripts/values/refused.yaml");
+    let install = [
+        "install",
+        "falco",
+        &chart,
+        "--namespace=falco",
+        "--create-namespace",
+        "--set=mine=kept,controller.kind=daemonset",
+        "--values",
+        &refused,
+    ];
+    let failed = site.helm.ask(&install);
+    assert!(failed.unwrap_err().to_string().contains("Ingress"));
+    is_left_with_its_values(&site, "kept");
+
+    // Without the DaemonSet there is nothing to put the reporter into.
+    let delete = ["delete", "daemonset", "falco", "--namespace=falco"];
+    site.cluster.plane.kubectl_ok(&delete).unwrap();
+    let before = site.state();
+    let said = site.run(SETUP, &[("USE_NRR", "true"), ("FALCO_CHART", &chart)]);
+    assert_eq!(said.status, Some(1), "{said:?}");
+    assert!(
+        said.stderr.contains("has no DaemonSet falco"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(site.state(), before);
+}
+
+/// The last operation of the release failed; it has the value `mine`.
+fn is_left_with_its_values(site: &Site, mine: &str) {
+    let asked = ["falco", "--namespace=falco", "--output=json"];
+    let values = || {
+        site.helm
+            .ask(&[&["get", "values"], &asked[..]].concat())
+            .unwrap()
+    };
+    let history = || site.helm.ask(&[&["history"], &asked[..]].concat()).unwrap();
+    let before = (values(), history());
+    let value: Value = serde_json::from_str(&before.0).unwrap();
+    assert_eq!(value["mine"], mine, "{value}");
+    let variables = [("USE_NRR", "true"), ("FALCO_CHART", "/nowhere")];
+    let done = site.run(SETUP, &variables);
+    assert_eq!(
+        (done.status, done.stderr.as_str()),
+        (Some(0), ""),
+        "{done:?}"
+    );
+    for sentence in [
+        "daemonset.apps/falco: there already, left as its chart made it\n",
+        "release/falco: its last operation did not succeed, and it keeps its values",
+    ] {
+        assert!(done.stdout.contains(sentence), "{}", done.stdout);
+    }
+    assert_eq!((values(), history()), before);
+    let containers = pod(site)["containers"].as_array().unwrap().len();
+    assert_eq!(containers, 2);
 }
 
 #[tokio::test]

@@ -56,10 +56,24 @@ async fn every_command_of_the_page_can_be_typed() {
     let lines: Vec<&str> = blocks.iter().flat_map(|block| block.lines()).collect();
     let mut not_run = Vec::new();
     let mut json = Vec::new();
+    let mut is_replaced = false;
     for line in &lines {
         if line.starts_with("kind ") {
             not_run.push(*line);
             continue;
+        }
+        if line.contains("replaces") && !is_replaced {
+            // Left over from the installation of Option B.
+            cluster
+                .delete_rule("security-agent-readiness-rule-npd")
+                .await
+                .unwrap();
+            is_replaced = true;
+        } else if line.contains("--for=condition=falco.org/FalcoReady") {
+            cluster
+                .set_condition("kind-worker", "falco.org/FalcoReady", "True")
+                .await
+                .unwrap();
         }
         let node = if line.starts_with("kubectl taint") {
             "by-hand"
@@ -103,7 +117,14 @@ async fn every_command_of_the_page_can_be_typed() {
             json.push(filled.await.unwrap());
         } else if line.ends_with("| jq .") {
             json.push(said);
-        } else if line.ends_with("security-agent-readiness-rule-npd.yaml") {
+        } else if line.starts_with("kubectl delete nrr") {
+            // Where both rules were, one is left; and none after the undoing.
+            let left = site.state();
+            let left = left
+                .keys()
+                .filter(|key| key.starts_with("NodeReadinessRule/"));
+            assert!(left.count() < 2, "{line}");
+        } else if line.ends_with("security-agent-readiness-rule-npd.yaml") && !is_replaced {
             // Both options are on this page, and a cluster has one of them.
             cluster
                 .delete_rule("security-agent-readiness-rule")
@@ -112,7 +133,7 @@ async fn every_command_of_the_page_can_be_typed() {
         }
     }
     assert_eq!(not_run, [NOT_RUN]);
-    assert_eq!(lines.len(), 20, "{lines:#?}");
+    assert_eq!(lines.len(), 39, "{lines:#?}");
     let [ready, problem, dry] = json.try_into().unwrap();
     let read = |text: &String| -> Value { serde_json::from_str(text).unwrap() };
     for (text, name) in [

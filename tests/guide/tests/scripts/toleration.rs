@@ -119,8 +119,8 @@ async fn a_rule_of_the_other_option_is_told() {
     assert_eq!(
         said,
         "warning: rule security-agent-readiness-rule-npd waits for falco.org/FalcoNotReady, and nothing in \
-         namespace falco reports it. Delete the rule (kubectl delete nodereadinessrule \
-         security-agent-readiness-rule-npd) and apply the one that setup-falco.sh named.\n"
+         namespace falco reports it. Apply the one that setup-falco.sh named, with 'replaces: \
+         security-agent-readiness-rule-npd' in its spec, and delete this one when that is Ready.\n"
     );
     // With its reporter it is right.
     set_up(&site, "USE_NPD");
