@@ -41,9 +41,9 @@ fn is_refused(key: &str) -> bool {
     let is_in = |parent: &&str| {
         (domain.strip_suffix(*parent)).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    RESERVED_DOMAINS.iter().any(|parent| is_in(&parent))
+    RESERVED_DOMAINS.iter().any(is_in)
         && !ALLOWED.contains(&key)
-        && !ALLOWED_DOMAINS.iter().any(|parent| is_in(&parent))
+        && !ALLOWED_DOMAINS.iter().any(is_in)
 }
 
 #[cfg(test)]
