@@ -198,7 +198,7 @@ async fn compat_011_021_compat_j_rollback_and_return_lose_nothing_and_take_nothi
 /// A careful migration pauses the rule first. As long as nothing is recorded on nodes, the status says which of
 /// them the rule held, however often the host starts.
 #[tokio::test]
-async fn nrc_235_compat_j_a_rule_that_is_paused_at_the_takeover_forgets_none_of_its_taints() {
+async fn nrc_235_compat_j_rollback_a_rule_paused_at_the_takeover_forgets_no_taint() {
     let cluster = Cluster::start().await.unwrap();
     cluster.create_node(&worker("out", true)).await.unwrap();
     cluster.create_node(&worker("held", true)).await.unwrap();
