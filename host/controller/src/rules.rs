@@ -144,7 +144,8 @@ impl RuleSet {
 
     /// Would the two decide alike? A rule's selector cannot change while its UID stays.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
-        self.stalled == other.stalled
+        // One that begins is noted on no node; where it is suspended, nothing else of it changes.
+        (&self.stalled, &self.beginning) == (&other.stalled, &other.beginning)
             && is_same_freeze(self.frozen.as_ref(), other.frozen.as_ref())
             && self.active.len() == other.active.len()
             && self

@@ -49,6 +49,18 @@ async fn nrc_335_compat_j_suspend_changes_nothing_and_catches_up_when_it_resumes
     workers(&cluster, 2).await;
     cluster.agent_reports("node-02", "True").await;
     let host = cluster.start_host().await.unwrap();
+    // One that begins so says all the same what it sees of its nodes.
+    let rule = agent_rule("begins-so", "continuous") + "  suspend: true\n";
+    let rule = rule.replace(GUIDE_TAINT, "readiness.k8s.io/begins-so");
+    cluster.apply(&rule).unwrap();
+    cluster
+        .until_status("begins-so", "both nodes were evaluated", |status| {
+            let counts = status.nodes.unwrap_or_default();
+            (counts.released, counts.pending) == (Some(2), Some(0))
+        })
+        .await
+        .unwrap();
+    cluster.delete_rule("begins-so").await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     until_held(&cluster, 1).await;
     cluster

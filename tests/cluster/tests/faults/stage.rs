@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cluster_tests::{Cluster, worker};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use api::rule::status::NodeReadinessRuleStatus;
+use cluster_tests::{Cluster, NodeSpec, worker};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 /// The label by which it is told whose a node or a rule is.
@@ -107,6 +108,52 @@ impl Part {
     /// All that is in it. Many look at once: an answer from the server's cache will do.
     pub fn all(&self) -> ListParams {
         ListParams::default().labels(&self.selector()).match_any()
+    }
+
+    /// Returns when a host with one worker has seen and worked off all that is so now. A rule that is
+    /// suspended makes every node due and takes no part; its status shows a change of a node that comes
+    /// after all of them.
+    pub async fn until_worked_off(&self) -> anyhow::Result<()> {
+        const BARRIER: &str = "example.com/Barrier";
+        let cluster = &self.cluster;
+        let name = self.named("barrier");
+        let mut node = NodeSpec {
+            name: name.clone(),
+            labels: vec![("barrier".to_owned(), name.clone())],
+            taints: vec![],
+        }
+        .node();
+        let labels = node.metadata.labels.get_or_insert_default();
+        labels.extend(self.labels());
+        let parameters = PostParams::default();
+        cluster.nodes().create(&parameters, &node).await?;
+        let rule = json!({
+            "apiVersion": "readiness.node.x-k8s.io/v1alpha1", "kind": "NodeReadinessRule",
+            "metadata": { "name": name, "labels": self.labels() },
+            "spec": {
+                "conditions": [{ "type": BARRIER, "requiredStatus": "True" }],
+                "taint": { "key": "readiness.k8s.io/barrier", "effect": "NoSchedule" },
+                "enforcementMode": "continuous", "suspend": true,
+                "nodeSelector": { "matchLabels": { "barrier": name } },
+            },
+        });
+        let rule = serde_json::from_value(rule)?;
+        cluster.rules().create(&parameters, &rule).await?;
+        for status in ["Unknown", "False"] {
+            if status != "Unknown" {
+                cluster.set_condition(&name, BARRIER, status).await?;
+            }
+            let shown = |shown: &NodeReadinessRuleStatus| {
+                let nodes = shown.node_evaluations.iter();
+                let mut results = nodes.flat_map(|node| &node.condition_results);
+                results.any(|result| result.current_status.as_str() == status)
+            };
+            cluster.until_status(&name, status, shown).await?;
+        }
+        cluster.delete_rule(&name).await?;
+        let delete = DeleteParams::default();
+        cluster.nodes().delete(&name, &delete).await?;
+        Ok(())
     }
 
     /// Removes what the story left behind: no rule.

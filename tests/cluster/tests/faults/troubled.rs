@@ -153,7 +153,7 @@ async fn play(
     flags.push("--kube-api-timeout=1s".to_owned());
     let pid = Arc::new(AtomicU32::default());
     let hosts = Hosts::start(Arc::clone(&stage.cluster), proxy, pid, flags);
-    let scenes = told(story, &part, expected, &past, &hands).await;
+    let scenes = told(story, &part, trouble, expected, &past, &hands).await;
     let ended = hosts.stop().await;
     scenes?;
     ended?;
@@ -172,15 +172,21 @@ async fn play(
 async fn told(
     story: &Story,
     part: &Part,
+    trouble: Trouble,
     expected: &[Scene],
     past: &Past,
     hands: &Hands,
 ) -> anyhow::Result<()> {
     for (index, step) in story.steps.iter().enumerate() {
-        past.until_current().await?;
-        // What comes now is what the server does not know yet.
-        past.remember(&part.cluster.client, "", &part.selector())
-            .await?;
+        if trouble == Trouble::Stale {
+            hands.first.store(false, Ordering::SeqCst);
+            past.until_current().await?;
+            // What is done next is done to a host that knows how it was before.
+            part.until_worked_off().await?;
+            // What comes now is what the server does not know yet.
+            past.remember(&part.cluster.client, "", &part.selector())
+                .await?;
+        }
         hands.first.store(true, Ordering::SeqCst);
         story.play_step(part, step, index, Some(expected)).await?;
     }
