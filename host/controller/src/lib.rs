@@ -18,6 +18,7 @@ mod health;
 mod lease;
 mod ledger;
 mod limit;
+mod memory;
 mod metrics;
 mod node;
 mod options;

@@ -26,7 +26,7 @@ use crate::policies::Policies;
 use crate::rules::has_finalizer;
 use crate::shared::Shared;
 use crate::webhook::{self, WebhookError};
-use crate::{health, node, reporters, rule};
+use crate::{health, memory, node, reporters, rule};
 use serve::Server;
 
 /// Everything is looked at again this often, whatever the watches say.
@@ -159,6 +159,7 @@ pub async fn run(
         servers.spawn(webhook.serve(client.clone(), known, end_servers.subscribe()));
     }
     let config = watch_config(&client).await;
+    memory::let_go_of_the_start();
     tasks.spawn(watch_nodes(
         Arc::clone(&shared),
         node_writer,
