@@ -155,7 +155,8 @@ impl Ledger {
             }
             tally.held += 1;
             let too_long = node.owned_since.zip(long_ago);
-            if node.standing == Standing::Enforced && too_long.is_some_and(|(at, ago)| at <= ago) {
+            let holds = [Standing::Enforced, Standing::Suspended, Standing::Stalled];
+            if holds.contains(&node.standing) && too_long.is_some_and(|(at, ago)| at <= ago) {
                 tally.held_too_long += 1;
             }
         }

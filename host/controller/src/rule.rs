@@ -138,8 +138,8 @@ async fn finish(
     else {
         return Ok(());
     };
-    if object.finalizers().len() > 1 && object.status.as_ref().is_some_and(Waits::is_told_by) {
-        // Nothing that it says may keep the rule.
+    if object.finalizers().len() > 1 {
+        // Nobody of us says anything of it any more: what it says last has to be true.
         let told = tell_waits(shared, statuses, object, Waits::Others).await;
         if matches!(told, Ok(false)) {
             return Ok(());

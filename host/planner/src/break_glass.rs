@@ -12,11 +12,17 @@ use crate::rule::Rule;
 /// Key of the annotation.
 pub const ANNOTATION: &str = "readiness.node.x-k8s.io/break-glass";
 
-/// Until when the node is let go from this rule; none if it is not. The latest of several times.
+/// Until when the node is let go from this rule; none if it is not. The latest of several times. An entry
+/// for a rule is one for the rule that replaces it too.
 pub fn until(node: &Node, rule: &Rule, now: Timestamp) -> Option<Timestamp> {
     let entries = entries(node).filter_map(Result::ok);
-    let ours = entries.filter(|(name, until)| *name == rule.name && *until > now);
+    let ours = entries.filter(|(name, until)| is_for(name, rule) && *until > now);
     ours.map(|(_, until)| until).max()
+}
+
+/// Is an entry by this name for this rule?
+pub fn is_for(name: &str, rule: &Rule) -> bool {
+    name == rule.name || rule.replaces.as_deref() == Some(name)
 }
 
 /// The entries: a rule's name, and until when; or what is wrong with one, which lets nothing go then.

@@ -225,6 +225,15 @@ async fn compat_j_break_glass_lets_one_node_go_until_its_time() {
     let note = note.unwrap();
     assert!(note.contains("there is no rule 'agnet'"), "{note}");
     assert_eq!(cluster.readiness_taints("node-02").await.unwrap().len(), 1);
+    // Also out of a rule that leaves every node as it is.
+    cluster
+        .patch_rule("agent", json!({ "spec": { "suspend": true } }))
+        .await
+        .unwrap();
+    until_ready_is(&cluster, "agent", "False", "Suspended").await;
+    let annotation = json!({ "readiness.node.x-k8s.io/break-glass": "agent=2099-01-01T00:00:00Z" });
+    cluster.annotate_node("node-02", annotation).await.unwrap();
+    cluster.until_released("node-02").await;
     host.terminate().await.unwrap();
 }
 

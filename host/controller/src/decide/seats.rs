@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use planner::facts::Node;
-use planner::ownership;
+use planner::ownership::{self, Record};
 use planner::rule::TaintPrefixes;
 
 use super::ActiveRule;
@@ -137,9 +137,17 @@ impl Seats {
 
     fn count(&self, active: &ActiveRule, prefixes: &TaintPrefixes) -> Taken {
         let fleet = (self.fleet)();
+        let rule = &active.rule;
         let held = fleet.iter().filter(|node| {
+            // What the rule that this one replaces holds, this one is about to hold in its place.
+            let replaces = |record: &Record| {
+                rule.replaces.as_deref() == Some(&*record.rule)
+                    && record.is_for(&rule.taint)
+                    && active.selector.matches(&node.labels)
+            };
             let mut records = ownership::read(node, prefixes).into_iter();
-            !node.terminating && records.any(|record| record.is_of(&active.rule) && !record.free)
+            let counts = |record: Record| !record.free && (record.is_of(rule) || replaces(&record));
+            !node.terminating && records.any(counts)
         });
         let mut taken = Taken {
             nodes: held.map(|node| node.name.clone()).collect(),

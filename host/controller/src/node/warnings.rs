@@ -2,7 +2,7 @@
 
 use kube::runtime::reflector::ObjectRef;
 use planner::plan::State;
-use planner::rule::Rule;
+use planner::rule::{Rule, TaintId};
 use planner::{Timestamp, break_glass, facts, ownership};
 
 use crate::decide::Decided;
@@ -36,7 +36,12 @@ pub(super) fn about_annotations(shared: &Shared, node: &facts::Node, now: Timest
                 continue;
             }
         };
-        let problem = if shared.objects.get(&ObjectRef::new(name)).is_none() {
+        let is_known = || {
+            let rules = shared.rules();
+            let mut rules = rules.active.iter();
+            rules.any(|active| break_glass::is_for(name, &active.rule))
+        };
+        let problem = if shared.objects.get(&ObjectRef::new(name)).is_none() && !is_known() {
             format!("there is no rule '{name}'")
         } else if until <= now {
             format!("for rule '{name}' its time was over at {until}")
@@ -75,7 +80,8 @@ pub(super) fn about_outcomes(
                     "Taint '{taint}' is left on the node: rule '{name}' put it there, and its bootstrap was recorded as complete since; it goes when the conditions are as required"
                 ),
             ),
-            State::Completed if outcome.after => warn(
+            // Another rule may hold the node by the same taint.
+            State::Completed if outcome.after && !is_owned(decided, taint) => warn(
                 "TaintNotManaged",
                 format!(
                     "Taint '{taint}' is left on the node: rule '{name}' completed its bootstrap here and never adds it, so somebody else did"
@@ -104,7 +110,8 @@ pub(super) fn about_outcomes(
         let since = outcome
             .owned_since
             .filter(|_| outcome.after && !node.terminating);
-        let since = since.filter(|_| matches!(outcome.state, State::Decides));
+        let holds = [State::Decides, State::Suspended, State::Stalled];
+        let since = since.filter(|_| holds.contains(&outcome.state));
         let until = since
             .zip(limit)
             .and_then(|(since, limit)| since.checked_add(limit).ok());
@@ -127,6 +134,12 @@ pub(super) fn about_outcomes(
         }
     }
     next
+}
+
+/// Does any rule own this taint of the node?
+fn is_owned(decided: &Decided<'_>, taint: &TaintId) -> bool {
+    let mut outcomes = decided.rules.iter().zip(&decided.plan.outcomes);
+    outcomes.any(|(active, outcome)| active.rule.taint == *taint && outcome.owned_since.is_some())
 }
 
 /// A plan that was not carried out.

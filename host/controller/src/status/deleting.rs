@@ -36,13 +36,6 @@ impl Waits<'_> {
         }
     }
 
-    /// Does `Ready` say that the rule cannot go?
-    pub(crate) fn is_told_by(status: &NodeReadinessRuleStatus) -> bool {
-        let hangs = ["NodesNotReleased", "FinalizerNotRemoved"];
-        let mut conditions = status.conditions.iter();
-        conditions.any(|one| one.r#type == "Ready" && hangs.contains(&one.reason.as_str()))
-    }
-
     /// The sentence.
     pub(crate) fn message(self) -> String {
         match self {

@@ -134,8 +134,13 @@ impl<'a> Draft<'a> {
                         .iter()
                         .any(|record| record.is_of(rule) && record.is_for(id))
                 {
+                    // What somebody put there takes no place in a budget; what another rule held does as
+                    // it did, or a budget would grow with each rule that replaces another.
+                    let mut records = self.records.iter();
+                    let free = records.find(|record| record.is_for(id));
+                    let free = free.is_none_or(|record| record.free);
                     self.adopted.insert(index);
-                    self.own(id, rule, &decision.reason, true);
+                    self.own(id, rule, &decision.reason, free);
                 }
             }
         }
@@ -197,15 +202,15 @@ impl<'a> Draft<'a> {
             };
             // A dry run freezes what was there before it began, and so does a suspension.
             let frozen = rule.dry_run || rule.suspended;
-            let enforces = candidate.selected && !frozen;
+            // Held by it, or as good as that.
+            let claimed = owns || (candidate.selected && !completed);
             let goes = if rule.terminating {
-                owns || enforces
-            } else if candidate.stalled {
-                false
-            } else if candidate.selected {
-                input.excused_until(index).is_some() && enforces && (owns || !completed)
+                owns || (claimed && !frozen)
+            } else if input.excused_until(index).is_some() && !rule.dry_run {
+                // The way out in an emergency leads also out of what is suspended, frozen or Stalled.
+                claimed
             } else {
-                owns && !frozen
+                owns && !candidate.selected && !candidate.stalled && !frozen
             };
             if goes {
                 self.release(id, Some(index));
@@ -323,14 +328,19 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Is the rule's taint on the node, after the plan, by its own doing?
+    fn owns(&self, index: usize) -> bool {
+        let rule = self.input.rules[index].rule;
+        let mut records = self.records.iter();
+        records.any(|record| record.is_of(rule) && record.is_for(&rule.taint))
+    }
+
     /// It selects the node, or holds it from before.
     fn state_of_stalled(&self, index: usize) -> State {
         let candidate = &self.input.rules[index];
         let rule = candidate.rule;
-        let mut records = self.records.iter();
-        let owns = records.any(|record| record.is_of(rule) && record.is_for(&rule.taint));
         match self.deciders.get(&rule.taint) {
-            _ if !candidate.selected && !owns => State::NotSelected,
+            _ if !candidate.selected && !self.owns(index) => State::NotSelected,
             _ if self.input.is_completed(index) => State::Completed,
             Some(&decider) if !rule.dry_run && self.has_claim(decider) => State::Conflict {
                 winner: self.input.rules[decider].rule.name.clone(),
@@ -345,14 +355,23 @@ impl<'a> Draft<'a> {
         if rule.terminating {
             return State::Terminating;
         }
+        let excused = self.input.excused_until(index);
+        if let Some(until) = excused.filter(|_| !rule.dry_run && candidate.selected) {
+            return State::BrokenGlass { until };
+        }
         if candidate.stalled {
             return self.state_of_stalled(index);
         }
         if !candidate.selected {
-            return State::NotSelected;
-        }
-        if let Some(until) = self.input.excused_until(index).filter(|_| !rule.dry_run) {
-            return State::BrokenGlass { until };
+            return match self.owns(index) {
+                // What it holds stays, until it is enforced again.
+                true if rule.dry_run => State::DryRun {
+                    would: Action::RemoveTaint,
+                    risky: false,
+                },
+                true if rule.suspended => State::Suspended,
+                _ => State::NotSelected,
+            };
         }
         let decider = self.deciders.get(&rule.taint).copied().unwrap_or(index);
         let completed = self.input.is_completed(index);
