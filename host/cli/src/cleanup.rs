@@ -30,7 +30,7 @@ Examples:
 
 Exit status:
   0  everything is taken back, or said with --dry-run
-  1  some nodes are not free; it can be run again
+  1  some nodes are not free, or a host that runs beside puts everything back; it can be run again
   2  bad usage, no cluster, or another host holds the lease")]
 pub struct Options {
     /// Kubeconfig; without it $KUBECONFIG, the cluster that this runs in, ~/.kube/config
@@ -108,7 +108,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             ))?;
             Ok(Exit::Success)
         }
-        Err(error @ CleanupError::Nodes { .. }) => {
+        Err(error @ (CleanupError::Nodes { .. } | CleanupError::PutBack { .. })) => {
             output::error(error);
             Ok(Exit::Unexpected)
         }

@@ -23,6 +23,7 @@ use crate::client::{RequestError, patch_metadata, timely};
 use crate::connect::{ConnectError, connect, connect_apart};
 use crate::lease::{self, Election, NoNamespace};
 use crate::metrics::Metrics;
+use crate::rules::has_finalizer;
 
 /// The API server hands objects out in pages of so many.
 const PAGE: u32 = 500;
@@ -30,6 +31,9 @@ const PAGE: u32 = 500;
 const ATTEMPTS: usize = 4;
 /// A lease of somebody who is gone is over after 15 s.
 const LEASE: Duration = Duration::from_secs(45);
+
+/// Within this time a host that runs beside has put a finalizer back that it misses.
+const REACTS: Duration = Duration::from_secs(2);
 
 /// What is taken back, and how.
 #[derive(Debug, Clone)]
@@ -88,6 +92,15 @@ pub enum CleanupError {
         what: String,
         /// What the API server said.
         why: String,
+    },
+    /// A host is running all the same.
+    #[error(
+        "rule {rule} has its finalizer again: a host or controller runs that holds no lease, or one in \
+         another namespace, and puts everything back; end it, and try again"
+    )]
+    PutBack {
+        /// One of the rules.
+        rule: String,
     },
     /// Some nodes are not free.
     #[error(
@@ -170,7 +183,26 @@ impl Cleanup {
         for rule in &rules {
             self.remove_finalizer(rule, say).await?;
         }
+        if self.summary.finalizers > 0 && !self.options.dry_run {
+            tokio::time::sleep(REACTS).await;
+            self.put_back(&rules).await?;
+        }
         Ok(self.summary)
+    }
+
+    /// Did somebody put back what was taken? One who holds no lease, or another.
+    async fn put_back(&self, before: &[NodeReadinessRule]) -> Result<(), CleanupError> {
+        let rules = self.rules(ListParams::default()).await?;
+        let mut again = rules.iter().filter(|rule| {
+            let uid = rule.uid();
+            has_finalizer(rule) && before.iter().any(|before| before.uid() == uid)
+        });
+        match again.next() {
+            Some(rule) => Err(CleanupError::PutBack {
+                rule: rule.name_any(),
+            }),
+            None => Ok(()),
+        }
     }
 
     async fn free_all(

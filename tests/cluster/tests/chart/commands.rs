@@ -88,6 +88,17 @@ async fn a_node_that_cannot_be_freed_is_named_and_every_finalizer_stays() {
     assert!(rule.metadata.finalizers.is_some_and(|all| all.len() == 1));
     cluster.until_held("node-1").await;
 
+    // One that holds no lease works against it.
+    let running = cluster.start_host().await.unwrap();
+    let (status, said) = host(&cluster.kubeconfig(), &arguments);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains("rule agent has its finalizer again: "),
+        "{said}"
+    );
+    cluster.until_held("node-1").await;
+    running.terminate().await.unwrap();
+
     // With the right it goes on where it stopped. The lease was given back: nothing is waited for.
     let (status, said) = host(&cluster.kubeconfig(), &arguments);
     assert_eq!(status, Some(0), "{said}");

@@ -1,5 +1,6 @@
 //! The bases and overlays, and the static pod.
 
+use cluster_tests::document::shell_blocks;
 use cluster_tests::helm::{Helm, conforms, start_pod_of};
 use cluster_tests::{Cluster, Host, agent_rule, wait, worker};
 use control_plane::{Options, User};
@@ -94,6 +95,30 @@ async fn compat_046_kustomize_is_accepted_and_says_what_the_chart_says() {
     let log = host.log().unwrap();
     assert!(!log.contains("forbidden"), "{log}");
     host.terminate().await.unwrap();
+
+    // As deploy/README.md says; nobody here removes a namespace.
+    let lines = shell_blocks("deploy/README.md").unwrap();
+    let [commands] = &lines[..] else {
+        panic!("{lines:?}")
+    };
+    let commands = format!("{} --wait=false", commands.trim_end());
+    let said = helm.shell(&cluster, &commands, cli_tests::program::workspace());
+    let said = said.await.unwrap();
+    assert!(said.contains("rule/agent: finalizer removed\n"), "{said}");
+    assert!(
+        said.contains("nodereadinessrules.readiness.node.x-k8s.io\" deleted"),
+        "{said}"
+    );
+    cluster.until_released("node-1").await;
+    wait::until_true("the definition is gone", || async {
+        let arguments = ["get", "crd", "--output=name"];
+        Ok(!cluster
+            .plane
+            .kubectl_ok(&arguments)?
+            .contains("nodereadinessrules"))
+    })
+    .await
+    .unwrap();
 }
 
 /// The kubeconfig is where the node has it; the rest is the pod's own.
