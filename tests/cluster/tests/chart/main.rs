@@ -14,6 +14,7 @@ mod life;
 mod migration;
 mod rendered;
 mod rights;
+mod values;
 
 use std::path::{Path, PathBuf};
 
