@@ -195,15 +195,26 @@ where
     }
 }
 
-/// Deletes the gate, where there is one; `say` is called with a line for each object. Was there one?
-pub(crate) async fn delete(client: &Client, dry_run: bool, say: &mut dyn FnMut(&str)) -> bool {
+/// What became of the gate, or of one of its objects. The later one counts more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Deleted {
+    /// There is none.
+    NotThere,
+    /// It is, or would be, deleted.
+    Yes,
+    /// It is there, or may be.
+    No,
+}
+
+/// Deletes the gate, where there is one; `say` is called with a line for each object.
+pub(crate) async fn delete(client: &Client, dry_run: bool, say: &mut dyn FnMut(&str)) -> Deleted {
     // Without its binding the policy does nothing.
     let binding = delete_one::<MutatingAdmissionPolicyBinding>(client, dry_run, say).await;
     let policy = delete_one::<MutatingAdmissionPolicy>(client, dry_run, say).await;
-    binding || policy
+    binding.max(policy)
 }
 
-async fn delete_one<K>(client: &Client, dry_run: bool, say: &mut dyn FnMut(&str)) -> bool
+async fn delete_one<K>(client: &Client, dry_run: bool, say: &mut dyn FnMut(&str)) -> Deleted
 where
     K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
         + Clone
@@ -220,13 +231,13 @@ where
         Ok(_) if dry_run => say(&format!("{object}: would be deleted")),
         Ok(_) => say(&format!("{object}: deleted")),
         // Nor is there one where the API server knows no such kind.
-        Err(RequestError::NotFound(_)) => return false,
+        Err(RequestError::NotFound(_)) => return Deleted::NotThere,
         Err(error) => {
             say(&format!(
                 "{object}: not deleted, and if it is there it goes on to taint new nodes: {error}"
             ));
-            return false;
+            return Deleted::No;
         }
     }
-    true
+    Deleted::Yes
 }

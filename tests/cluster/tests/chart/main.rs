@@ -9,6 +9,7 @@
 mod commands;
 mod document;
 mod gate;
+mod jobs;
 mod kustomize;
 mod life;
 mod migration;
