@@ -50,32 +50,58 @@ impl NewNodes {
     }
 }
 
-/// What would be decided about a node of the rule that was created just now, without conditions.
-pub fn new_nodes(active: &ActiveRule, prefixes: &TaintPrefixes, now: Timestamp) -> NewNodes {
+/// What would be decided about a node of the rule that was created just now, without conditions. Among `all` rules
+/// those matter that are about the same taint on every such node.
+pub fn new_nodes(
+    active: &ActiveRule,
+    all: &[ActiveRule],
+    prefixes: &TaintPrefixes,
+    now: Timestamp,
+) -> NewNodes {
     let node = Arc::new(Node {
         created: Some(now),
         ..Node::default()
     });
-    // Whatever it selects, it selects this one, and it is alone.
-    let rule = ActiveRule {
+    // Whatever they select, they select this one.
+    let of_this_node = |rule: &ActiveRule| ActiveRule {
         selector: Arc::new(Selector::default()),
         seen_present: Arc::default(),
-        ..active.clone()
+        ..rule.clone()
     };
+    let others = all.iter().filter(|other| {
+        let (one, other_rule) = (&active.rule, &other.rule);
+        one.uid != other_rule.uid
+            && one.taint == other_rule.taint
+            && !other.stalled
+            && !other_rule.terminating
+            && other.selector.covers(&active.selector)
+    });
+    let competing: Vec<_> = std::iter::once(active)
+        .chain(others)
+        .map(of_this_node)
+        .collect();
     let seats = Seats::new(Vec::new);
     let rules = Rules {
-        active: &[rule],
+        active: &competing,
         stalled: &Default::default(),
         gone: &Default::default(),
         prefixes,
         seats: &seats,
     };
     let decided = decide(&node, rules, None, now);
+    // This rule comes first there too.
     let Some(outcome) = decided.plan.outcomes.first() else {
         return no("NotDecided", "nothing was decided");
     };
     let counts = active.rule.budget.is_some() && outcome.counts;
-    match outcome.state {
+    match &outcome.state {
+        // A gate would give a node this rule's taint, and the next plan would go by the other rule.
+        State::Conflict { winner } => no(
+            "OtherRuleDecides",
+            &format!(
+                "rule {winner} comes first, and decides about the same taint on every node that this one selects"
+            ),
+        ),
         State::OverBudget => no(BUDGET.0, BUDGET.1),
         State::DryRun { .. } => no("DryRun", "the rule changes no node"),
         _ if outcome.action == Action::AddTaint && counts => no(BUDGET.0, BUDGET.1),
