@@ -12,6 +12,7 @@ usage() {
 Usage: $0
 
 Adds to the DaemonSet falco in namespace $namespace a toleration of $key:$effect.
+Where a rule waits for a condition of the other option it changes nothing, and says so.
 It uses the current context of kubectl. Exit status: 0 done, 1 wrong use or something failed.
 EOF
 }
@@ -38,6 +39,27 @@ found=$(kubectl get daemonset falco --namespace "$namespace" --ignore-not-found 
   fail "the DaemonSets of namespace $namespace cannot be read"
 [[ -n $found ]] || fail "there is no DaemonSet falco in namespace $namespace: run setup-falco.sh first"
 
+# A rule that waits for the reporter of the other option would hold its nodes for ever. One that is replaced decides
+# nothing.
+reported=" $(kubectl get daemonset falco --namespace "$namespace" --output \
+  jsonpath='{.spec.template.spec.containers[*].env[?(@.name=="CONDITION_TYPE")].value}') "
+if [[ -n $(kubectl get daemonset npd-falco --namespace "$namespace" --ignore-not-found --output name) ]]; then
+  reported+="falco.org/FalcoNotReady "
+fi
+rules=$(kubectl get nodereadinessrules --output \
+  jsonpath='{range .items[*]}{.metadata.name}|{.spec.taint.key}|{.spec.conditions[*].type}{"\n"}{end}' 2>/dev/null) || rules=
+replaced=" $(kubectl get nodereadinessrules --output jsonpath='{.items[*].spec.replaces}' 2>/dev/null) " || replaced=
+while IFS='|' read -r rule its_key conditions; do
+  [[ $its_key == "$key" && $replaced != *" $rule "* ]] || continue
+  for condition in $conditions; do
+    if [[ $condition == falco.org/* && $reported != *" $condition "* ]]; then
+      fail "rule $rule waits for $condition, and nothing in namespace $namespace reports it: nothing was changed." \
+        "Apply the rule that setup-falco.sh named, with 'replaces: $rule' in its spec, and delete this one when that is" \
+        "Ready; or run setup-falco.sh for the option of this rule. Then run this script again."
+    fi
+  done
+done <<<"$rules"
+
 # Key, operator and effect of each. No key tolerates every key, no effect every effect.
 tolerations=$(kubectl get daemonset falco --namespace "$namespace" --output \
   jsonpath='{range .spec.template.spec.tolerations[*]}{.key}|{.operator}|{.effect}{"\n"}{end}')
@@ -62,21 +84,3 @@ else
   fi
   kubectl patch daemonset falco --namespace "$namespace" --type json --patch "$change"
 fi
-
-# A rule that waits for the reporter of the other option would hold its nodes for ever.
-reported=" $(kubectl get daemonset falco --namespace "$namespace" --output \
-  jsonpath='{.spec.template.spec.containers[*].env[?(@.name=="CONDITION_TYPE")].value}') "
-if [[ -n $(kubectl get daemonset npd-falco --namespace "$namespace" --ignore-not-found --output name) ]]; then
-  reported+="falco.org/FalcoNotReady "
-fi
-rules=$(kubectl get nodereadinessrules --output \
-  jsonpath='{range .items[*]}{.metadata.name}|{.spec.taint.key}|{.spec.conditions[*].type}{"\n"}{end}' 2>/dev/null) || rules=
-while IFS='|' read -r rule its_key conditions; do
-  [[ $its_key == "$key" ]] || continue
-  for condition in $conditions; do
-    if [[ $condition == falco.org/* && $reported != *" $condition "* ]]; then
-      echo "warning: rule $rule waits for $condition, and nothing in namespace $namespace reports it." \
-        "Apply the one that setup-falco.sh named, with 'replaces: $rule' in its spec, and delete this one when that is Ready." >&2
-    fi
-  done
-done <<<"$rules"

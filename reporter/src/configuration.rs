@@ -190,7 +190,7 @@ impl<'a> Environment<'a> {
         }
         let mut problems = Vec::new();
         let node = self.get("NODE_NAME").unwrap_or_default();
-        if !is_name_of_node(&node) {
+        if !is_subdomain(&node) {
             problems.push(format!(
                 "NODE_NAME={node}: no node has such a name: give lower case letters, digits, - and ."
             ));
@@ -235,7 +235,24 @@ fn default_of(name: &str) -> &'static str {
 }
 
 /// A DNS subdomain: it becomes part of a path and of a header.
-fn is_name_of_node(name: &str) -> bool {
+/// As the API has it for the type of a condition: a name, after a domain and a slash or not.
+fn is_type_of_condition(text: &str) -> bool {
+    let (domain, name) = match text.split_once('/') {
+        Some((domain, name)) => (Some(domain), name),
+        None => (None, text),
+    };
+    let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    text.len() <= 316
+        && domain.is_none_or(is_subdomain)
+        && ends(name.bytes().next())
+        && ends(name.bytes().last())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// As the names of nodes are, and the domains of labels.
+fn is_subdomain(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= 253
         && name.split('.').all(|label| {

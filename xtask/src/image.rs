@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 
 use crate::setup;
-use crate::steps::{cargo, root, step, target_folder};
+use crate::steps::{cargo, on_path, root, step, target_folder};
 
 /// An architecture as images name it.
 struct Architecture {
@@ -180,9 +180,4 @@ fn layout(architecture: &str, name: &str, stage: Option<&str>) -> anyhow::Result
     let mut push = Command::new("buildah");
     push.args(["push", "--storage-driver=vfs", &image, &to]);
     step(&format!("OCI layout {}", layout.display()), &mut push)
-}
-
-fn on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

@@ -56,6 +56,12 @@ pub(crate) fn program(name: &str, release: bool) -> PathBuf {
         .join(name)
 }
 
+/// Is there such a program?
+pub(crate) fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
 /// Runs a step with its output where the user sees it, and says how long it took.
 pub(crate) fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
     println!("== {what}");

@@ -1,7 +1,14 @@
 //! The second README command. The quick checks first.
 
-use crate::steps::{cargo, step};
+use crate::steps::{cargo, on_path, step};
 use crate::{codegen, compat, setup, walls};
+
+/// Programs without which tests look at less, and what that is.
+const TOOLS: [(&str, &str); 3] = [
+    ("buildah", "no image was built"),
+    ("jq", "`jq .` in documents was played by cat"),
+    ("shellcheck", "no script was looked at"),
+];
 
 /// Runs everything that must hold.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -22,5 +29,35 @@ pub(crate) fn run() -> anyhow::Result<()> {
     )?;
     codegen::run(true)?;
     compat::run(true)?;
-    step("tests", &mut cargo(&["test", "--workspace"]))
+    let tests = step("tests", &mut cargo(&["test", "--workspace"]));
+    // At the end, where it is seen: whoever passed without it has tested less.
+    for line in not_tested(on_path) {
+        println!("== {line}");
+    }
+    tests
+}
+
+fn not_tested(is_there: impl Fn(&str) -> bool) -> Vec<String> {
+    let absent = TOOLS.iter().filter(|(tool, _)| !is_there(tool));
+    absent
+        .map(|(tool, less)| format!("not tested: {tool} is not on the PATH: {less}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_tested;
+
+    #[test]
+    fn what_was_not_tested_is_named_for_each_program_that_is_absent() {
+        assert_eq!(not_tested(|_| true), [""; 0]);
+        let lines = not_tested(|tool| tool == "jq");
+        assert_eq!(
+            lines,
+            [
+                "not tested: buildah is not on the PATH: no image was built",
+                "not tested: shellcheck is not on the PATH: no script was looked at",
+            ]
+        );
+    }
 }

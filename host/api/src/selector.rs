@@ -59,6 +59,15 @@ impl Selector {
         self.0.is_empty()
     }
 
+    /// Does it select every node that the other one selects?
+    pub fn covers(&self, other: &Self) -> bool {
+        self.0.iter().all(|(key, allowed)| {
+            let theirs = other.0.binary_search_by(|(known, _)| known.cmp(key));
+            let theirs = theirs.ok().and_then(|index| other.0.get(index));
+            theirs.is_some_and(|(_, theirs)| allowed.includes(theirs))
+        })
+    }
+
     /// Can there be a node that both select? One that contradicts itself selects none.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (mut ours, mut theirs) = (self.0.as_slice(), other.0.as_slice());

@@ -19,8 +19,8 @@ The gate at birth goes first, where there is one: nobody would release what it h
 
 It takes the rights to get, list and patch nodes, to list and patch rules (and delete them with
 --delete-rules), to delete the mutatingadmissionpolicy and the mutatingadmissionpolicybinding
-node-readiness-gate, to get, create, update and watch the lease, and with --scale-down to get the
-Deployment, patch its scale and list pods.
+node-readiness-gate, to get, create and update the lease, and with --scale-down to get the Deployment,
+patch its scale and list pods.
 
 Examples:
   host cleanup --dry-run
@@ -30,7 +30,8 @@ Examples:
 
 Exit status:
   0  everything is taken back, or said with --dry-run
-  1  some nodes are not free, or a host that runs beside puts everything back; it can be run again
+  1  some nodes are not free, the gate is not deleted, or a host that runs beside puts everything
+     back; it can be run again
   2  bad usage, no cluster, or another host holds the lease")]
 pub struct Options {
     /// Kubeconfig; without it $KUBECONFIG, the cluster that this runs in, ~/.kube/config
@@ -108,7 +109,10 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             ))?;
             Ok(Exit::Success)
         }
-        Err(error @ (CleanupError::Nodes { .. } | CleanupError::PutBack { .. })) => {
+        Err(
+            error
+            @ (CleanupError::Nodes { .. } | CleanupError::Gate | CleanupError::PutBack { .. }),
+        ) => {
             output::error(error);
             Ok(Exit::Unexpected)
         }

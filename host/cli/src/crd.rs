@@ -11,7 +11,7 @@ use crate::{output, prefixes};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 With --apply the definitions are applied on the server's side, by the field manager node-readiness-host,
-and the command waits until they are served. That takes the rights to create, get, patch, list and watch
+and the command waits until they are served. That takes the rights to create, get and patch
 customresourcedefinitions.
 
 Examples:

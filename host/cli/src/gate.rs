@@ -174,7 +174,8 @@ fn held(
     };
     let mut held = Vec::new();
     for rule in active {
-        let new = birth::new_nodes(&rule, prefixes, Timestamp::now());
+        // Files do not tell which of two rules is the older one.
+        let new = birth::new_nodes(&rule, &[], prefixes, Timestamp::now());
         if new.held {
             held.push(rule);
         } else {

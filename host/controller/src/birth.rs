@@ -50,32 +50,58 @@ impl NewNodes {
     }
 }
 
-/// What would be decided about a node of the rule that was created just now, without conditions.
-pub fn new_nodes(active: &ActiveRule, prefixes: &TaintPrefixes, now: Timestamp) -> NewNodes {
+/// What would be decided about a node of the rule that was created just now, without conditions. Among `all` rules
+/// those matter that are about the same taint on every such node.
+pub fn new_nodes(
+    active: &ActiveRule,
+    all: &[ActiveRule],
+    prefixes: &TaintPrefixes,
+    now: Timestamp,
+) -> NewNodes {
     let node = Arc::new(Node {
         created: Some(now),
         ..Node::default()
     });
-    // Whatever it selects, it selects this one, and it is alone.
-    let rule = ActiveRule {
+    // Whatever they select, they select this one.
+    let of_this_node = |rule: &ActiveRule| ActiveRule {
         selector: Arc::new(Selector::default()),
         seen_present: Arc::default(),
-        ..active.clone()
+        ..rule.clone()
     };
+    let others = all.iter().filter(|other| {
+        let (one, other_rule) = (&active.rule, &other.rule);
+        one.uid != other_rule.uid
+            && one.taint == other_rule.taint
+            && !other.stalled
+            && !other_rule.terminating
+            && other.selector.covers(&active.selector)
+    });
+    let competing: Vec<_> = std::iter::once(active)
+        .chain(others)
+        .map(of_this_node)
+        .collect();
     let seats = Seats::new(Vec::new);
     let rules = Rules {
-        active: &[rule],
+        active: &competing,
         stalled: &Default::default(),
         gone: &Default::default(),
         prefixes,
         seats: &seats,
     };
     let decided = decide(&node, rules, None, now);
+    // This rule comes first there too.
     let Some(outcome) = decided.plan.outcomes.first() else {
         return no("NotDecided", "nothing was decided");
     };
     let counts = active.rule.budget.is_some() && outcome.counts;
-    match outcome.state {
+    match &outcome.state {
+        // A gate would give a node this rule's taint, and the next plan would go by the other rule.
+        State::Conflict { winner } => no(
+            "OtherRuleDecides",
+            &format!(
+                "rule {winner} comes first, and decides about the same taint on every node that this one selects"
+            ),
+        ),
         State::OverBudget => no(BUDGET.0, BUDGET.1),
         State::DryRun { .. } => no("DryRun", "the rule changes no node"),
         _ if outcome.action == Action::AddTaint && counts => no(BUDGET.0, BUDGET.1),
@@ -195,15 +221,26 @@ where
     }
 }
 
-/// Deletes the gate, where there is one; `say` is called with a line for each object. Was there one?
-pub(crate) async fn delete(client: &Client, dry_run: bool, say: &mut dyn FnMut(&str)) -> bool {
+/// What became of the gate, or of one of its objects. The later one counts more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Deleted {
+    /// There is none.
+    NotThere,
+    /// It is, or would be, deleted.
+    Yes,
+    /// It is there, or may be.
+    No,
+}
+
+/// Deletes the gate, where there is one; `say` is called with a line for each object.
+pub(crate) async fn delete(client: &Client, dry_run: bool, say: &mut dyn FnMut(&str)) -> Deleted {
     // Without its binding the policy does nothing.
     let binding = delete_one::<MutatingAdmissionPolicyBinding>(client, dry_run, say).await;
     let policy = delete_one::<MutatingAdmissionPolicy>(client, dry_run, say).await;
-    binding || policy
+    binding.max(policy)
 }
 
-async fn delete_one<K>(client: &Client, dry_run: bool, say: &mut dyn FnMut(&str)) -> bool
+async fn delete_one<K>(client: &Client, dry_run: bool, say: &mut dyn FnMut(&str)) -> Deleted
 where
     K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
         + Clone
@@ -220,13 +257,13 @@ where
         Ok(_) if dry_run => say(&format!("{object}: would be deleted")),
         Ok(_) => say(&format!("{object}: deleted")),
         // Nor is there one where the API server knows no such kind.
-        Err(RequestError::NotFound(_)) => return false,
+        Err(RequestError::NotFound(_)) => return Deleted::NotThere,
         Err(error) => {
             say(&format!(
                 "{object}: not deleted, and if it is there it goes on to taint new nodes: {error}"
             ));
-            return false;
+            return Deleted::No;
         }
     }
-    true
+    Deleted::Yes
 }

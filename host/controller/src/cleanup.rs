@@ -18,7 +18,7 @@ use planner::plan::{Candidate, Input, Plan, plan};
 use planner::rule::{DEFAULT_POLICY, Rule, TaintPrefixes};
 use tokio::time::timeout;
 
-use crate::birth;
+use crate::birth::{self, Deleted};
 use crate::client::{RequestError, patch_metadata, timely};
 use crate::connect::{ConnectError, connect, connect_apart};
 use crate::lease::{self, Election, NoNamespace};
@@ -102,6 +102,12 @@ pub enum CleanupError {
         /// One of the rules.
         rule: String,
     },
+    /// It may still be there.
+    #[error(
+        "the gate at birth is not deleted, and while it is there new nodes get taints that nobody takes off; what was \
+         said above must be put right, then try again"
+    )]
+    Gate,
     /// Some nodes are not free.
     #[error(
         "{failed} of {all} nodes are not free, and so every finalizer stays; what was said above must be \
@@ -146,7 +152,10 @@ pub async fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<Summary,
     let (election, mut gate) = Election::start(apart, &namespace, std::future::ready(()));
     if timeout(LEASE, gate.begins()).await.is_err() {
         return Err(CleanupError::Lease {
-            why: lease::holder(&client, &namespace).await,
+            why: match election.complaint() {
+                Some(complaint) => format!(": {complaint}"),
+                None => lease::holder(&client, &namespace).await,
+            },
             name: lease::NAME,
             namespace,
         });
@@ -176,7 +185,7 @@ impl Cleanup {
         let rules = self.rules(ListParams::default()).await?;
         let deleted = self.delete(say).await?;
         self.free_all(&deleted, say).await?;
-        if gate && !self.options.dry_run {
+        if gate == Deleted::Yes && !self.options.dry_run {
             // An API server may have used it for a moment longer.
             self.free_all(&deleted, say).await?;
         }
@@ -186,6 +195,9 @@ impl Cleanup {
         if self.summary.finalizers > 0 && !self.options.dry_run {
             tokio::time::sleep(REACTS).await;
             self.put_back(&rules).await?;
+        }
+        if gate == Deleted::No {
+            return Err(CleanupError::Gate);
         }
         Ok(self.summary)
     }

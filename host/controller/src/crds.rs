@@ -6,7 +6,8 @@ use std::time::Duration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::conditions::is_crd_established;
-use kube::runtime::wait::await_condition;
+use kube::runtime::wait::Condition;
+use tokio::time::{Instant, sleep};
 
 use crate::client::{RequestError, timely};
 use crate::connect::{ConnectError, connect};
@@ -15,6 +16,7 @@ use crate::connect::{ConnectError, connect};
 pub const FIELD_MANAGER: &str = "node-readiness-host";
 /// How long the API server may take to serve a definition that it has stored.
 const ESTABLISHED: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
 
 /// Why a definition is not in the cluster.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,16 @@ pub enum ApplyError {
         /// Its name.
         name: String,
         /// What it says.
+        why: String,
+    },
+    /// It is stored, and cannot be read.
+    #[error(
+        "CustomResourceDefinition {name} is stored, and whether it is served cannot be read: {why}"
+    )]
+    Unknown {
+        /// Its name.
+        name: String,
+        /// What the API server says.
         why: String,
     },
     /// It is stored, and not served.
@@ -71,13 +83,22 @@ pub async fn apply(
             return Err(ApplyError::Refused { name, why });
         }
     }
-    let established = await_condition(crds, &name, is_crd_established());
-    match tokio::time::timeout(ESTABLISHED, established).await {
-        Ok(Ok(_)) => Ok(name),
-        Ok(Err(error)) => {
-            let why = crate::connect::chain(&error);
-            Err(ApplyError::Refused { name, why })
+    // Asked for and not watched: it is there at once, and takes no right but to get it.
+    let began = Instant::now();
+    loop {
+        match timely(crds.get(&name)).await {
+            Ok(crd) if is_crd_established().matches_object(Some(&crd)) => return Ok(name),
+            Ok(_) => {}
+            Err(error) => {
+                return Err(ApplyError::Unknown {
+                    name,
+                    why: error.to_string(),
+                });
+            }
         }
-        Err(_) => Err(ApplyError::NotEstablished(name)),
+        if began.elapsed() > ESTABLISHED {
+            return Err(ApplyError::NotEstablished(name));
+        }
+        sleep(POLL).await;
     }
 }

@@ -77,6 +77,7 @@ pub(crate) async fn holder(client: &Client, namespace: &str) -> String {
 /// The work of leading when it is our turn, and waiting when it is not.
 #[derive(Debug)]
 pub(crate) struct Election {
+    complaint: watch::Receiver<Option<String>>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -90,16 +91,29 @@ impl Election {
     ) -> (Self, Gate) {
         let (lead, gate) = Gate::new(Lead::No);
         let (stop, stopped) = oneshot::channel();
+        let (complaint, complained) = watch::channel(None);
         let elector = Elector {
             leases: Api::namespaced(client, namespace),
             lease: format!("{namespace}/{NAME}"),
             lead,
-            complaint: None,
+            complaint,
         };
         let task = tokio::spawn(async move {
             elector.run(ready, stopped).await;
         });
-        (Self { stop, task }, gate)
+        (
+            Self {
+                complaint: complained,
+                stop,
+                task,
+            },
+            gate,
+        )
+    }
+
+    /// Why the lease cannot be read or written at the moment.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        self.complaint.borrow().clone()
     }
 
     /// Waits for its end, which does not come by itself.
@@ -126,7 +140,7 @@ struct Elector {
     lease: String,
     lead: watch::Sender<Lead>,
     /// What was logged last: an error that stays is said once.
-    complaint: Option<String>,
+    complaint: watch::Sender<Option<String>>,
 }
 
 impl Elector {
@@ -206,11 +220,11 @@ impl Elector {
         match (step, answer) {
             (Step::Create(_) | Step::Replace(_), Ok(Some(lease))) => {
                 candidate.wrote(lease, sent, now);
-                self.complaint = None;
+                self.complaint.send_replace(None);
             }
             (_, Ok(lease)) => {
                 if candidate.read(lease, sent, now) {
-                    self.complaint = None;
+                    self.complaint.send_replace(None);
                 }
             }
             (Step::Create(_) | Step::Replace(_), Err(RequestError::Conflict(why))) => {
@@ -228,13 +242,13 @@ impl Elector {
     }
 
     fn complain(&mut self, error: String) {
-        if self.complaint.as_ref() != Some(&error) {
+        if self.complaint.borrow().as_ref() != Some(&error) {
             warn!(
                 lease = self.lease,
                 error,
                 "the lease cannot be read or renewed, and without it this host does not write; trying again"
             );
-            self.complaint = Some(error);
+            self.complaint.send_replace(Some(error));
         }
     }
 

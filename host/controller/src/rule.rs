@@ -421,8 +421,13 @@ fn compose(
         .count();
     shared.selects(active, matched);
     let new_nodes = match &problem {
-        None => new_nodes(active, &shared.limits.prefixes, Timestamp::now())
-            .with_what_kubelets_may_not(&object.spec.node_selector),
+        None => new_nodes(
+            active,
+            &rules.active,
+            &shared.limits.prefixes,
+            Timestamp::now(),
+        )
+        .with_what_kubelets_may_not(&object.spec.node_selector),
         Some(problem) => NewNodes {
             held: false,
             reason: INVALID.to_owned(),

@@ -1,6 +1,6 @@
 //! What the parts of the control loop share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -128,6 +128,11 @@ impl Shared {
         let prefixes = &self.limits.prefixes;
         let set = before.build(&objects, &self.policies, prefixes, frozen);
         let changed = !set.same_as(&before);
+        let contested = if changed {
+            contested(before.active.iter().chain(&set.active))
+        } else {
+            HashSet::new()
+        };
         let uids = objects
             .iter()
             .filter_map(|object| object.metadata.uid.as_deref());
@@ -146,8 +151,10 @@ impl Shared {
             self.all_nodes_due();
         }
         for object in &objects {
-            // Whether the rule is there that it replaces may have changed.
-            if thawed_or_frozen || changed && object.spec.replaces.is_some() {
+            // Whether the rule is there that it replaces may have changed, and who decides about new nodes.
+            let uid = object.metadata.uid.as_deref().unwrap_or_default();
+            let told_anew = changed && object.spec.replaces.is_some() || contested.contains(uid);
+            if thawed_or_frozen || told_anew {
                 self.status_due(&object.name_any());
             }
         }
@@ -330,4 +337,15 @@ impl Shared {
     pub(crate) fn status_due(&self, rule: &str) {
         self.rules_due.add_after(rule.to_owned(), COALESCE);
     }
+}
+
+/// The UIDs of rules with a taint that another rule has too, or had.
+fn contested<'a>(rules: impl Iterator<Item = &'a ActiveRule>) -> HashSet<String> {
+    let mut by_taint: HashMap<_, HashSet<&str>> = HashMap::new();
+    for active in rules {
+        let uids = by_taint.entry(&active.rule.taint).or_default();
+        uids.insert(&active.rule.uid);
+    }
+    let several = by_taint.into_values().filter(|uids| uids.len() > 1);
+    several.flatten().map(str::to_owned).collect()
 }

@@ -124,6 +124,13 @@ fn check(environment: &mut Environment<'_>, draft: Draft, place: Place) -> Resul
     if condition_type.is_empty() {
         return Err(format!("{} is missing", place.condition_type()));
     }
+    if !super::is_type_of_condition(&condition_type) {
+        return Err(format!(
+            "{}={condition_type}: this is no type of a condition: give letters, digits, -, _ and ., beginning and ending \
+             with a letter or digit, after a domain and a slash or not, such as example.com/AgentReady",
+            place.condition_type()
+        ));
+    }
     let probe = match (endpoint, command) {
         (Some(_), Some(_)) => {
             let (endpoint, command) = (place.endpoint(), place.command());

@@ -77,6 +77,56 @@ fn compat_047_every_variable_that_is_missing_is_named() {
 }
 
 #[test]
+fn a_type_that_no_condition_can_have_is_refused() {
+    let long = "a".repeat(253);
+    let longest = format!("{}/{}", "a".repeat(252), "b".repeat(63));
+    for right in [
+        "Ready",
+        "R",
+        "falco.org/FalcoReady",
+        "a-b.c/x_y.z-1",
+        &long,
+        &longest,
+    ] {
+        let configuration = with(&[("CONDITION_TYPE", right)]).0.unwrap();
+        assert_eq!(configuration.checks[0].condition, right);
+    }
+    let too_long = format!("{longest}b");
+    for wrong in [
+        "Agent Ready",
+        " Ready",
+        "Ready\n",
+        "-Ready",
+        "Ready-",
+        "/Ready",
+        "example.com/",
+        "a/b/c",
+        "Example.com/Ready",
+        "a..b/Ready",
+        "-a/Ready",
+        "Bereit\u{e4}",
+        &too_long,
+    ] {
+        let said = problem(&[("CONDITION_TYPE", wrong)]);
+        let expected =
+            format!("CONDITION_TYPE={wrong}: this is no type of a condition: give letters");
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    let list = json_list("a b");
+    let said = read(&[("NODE_NAME", "n"), ("CHECKS", &list)])
+        .0
+        .unwrap_err();
+    assert!(
+        said[0].starts_with("CHECKS[0].conditionType=a b: this is no type"),
+        "{said:?}"
+    );
+}
+
+fn json_list(condition: &str) -> String {
+    format!(r#"[{{"conditionType": "{condition}", "endpoint": "http://localhost"}}]"#)
+}
+
+#[test]
 fn compat_047_a_duration_that_is_none_is_told_and_has_its_default() {
     for wrong in ["5", "soon", "0s", "-5s", "1d"] {
         let (configuration, warnings) =

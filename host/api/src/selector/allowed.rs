@@ -77,6 +77,13 @@ impl Allowed {
         self.absent || !matches!(&self.values, Values::Only(values) if values.is_empty())
     }
 
+    /// Does it allow all that the other one allows?
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        let mut both = other.clone();
+        both.restrict(self);
+        both == *other
+    }
+
     /// Is there anything that both allow?
     pub(super) fn meets(&self, other: &Self) -> bool {
         self.absent && other.absent || self.values.meet(&other.values)

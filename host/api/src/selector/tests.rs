@@ -276,6 +276,23 @@ proptest! {
     }
 
     #[test]
+    fn it_covers_another_where_no_label_is_found_that_only_the_other_selects(
+        one in any_selector(),
+        other in any_selector(),
+    ) {
+        let [one, other] = [&one, &other].map(|selector| Selector::parse(selector).unwrap());
+        let selected = |selector: &Selector| -> Vec<bool> {
+            label_sets().map(|labels| selector.matches(&labels.into_iter().collect())).collect()
+        };
+        let (ours, theirs) = (selected(&one), selected(&other));
+        let outside = ours.iter().zip(&theirs).any(|(ours, theirs)| *theirs && !ours);
+        // Of one that selects nothing it is not asked.
+        if theirs.contains(&true) {
+            prop_assert_eq!(one.covers(&other), !outside);
+        }
+    }
+
+    #[test]
     fn compat_009_it_matches_as_the_client_library_does(selector in any_selector()) {
         let parsed = Selector::parse(&selector).unwrap();
         let theirs = kube::core::Selector::try_from(selector).unwrap();

@@ -9,11 +9,13 @@
 mod commands;
 mod document;
 mod gate;
+mod jobs;
 mod kustomize;
 mod life;
 mod migration;
 mod rendered;
 mod rights;
+mod values;
 
 use std::path::{Path, PathBuf};
 

@@ -8,6 +8,7 @@
 
 mod document;
 mod install;
+mod kubelet;
 mod node;
 mod rules;
 mod selectors;

@@ -114,6 +114,59 @@ async fn a_rule_says_whether_it_holds_new_nodes_and_the_gate_goes_by_that() {
     host.terminate().await.unwrap();
 }
 
+/// A gate would put its taint on nodes about which it has no say.
+#[tokio::test]
+async fn a_rule_that_loses_every_node_to_another_holds_no_new_node_and_names_the_other() {
+    let cluster = Cluster::start().await.unwrap();
+    let host = cluster.start_host().await.unwrap();
+    // Lets new nodes go at once: nothing but the loser's gate would hold them.
+    let older = rule("a-older", "a", "")
+        .replace(
+            "requiredStatus: 'True'",
+            "requiredStatus: 'True', defaultStatus: 'True'",
+        )
+        .replace("readiness.k8s.io/a-older", "readiness.k8s.io/shared");
+    let younger = rule("b-younger", "a", "")
+        .replace("{pool: a}", "{pool: a, zone: x}")
+        .replace("readiness.k8s.io/b-younger", "readiness.k8s.io/shared");
+    cluster.apply(&younger).unwrap();
+    until_new_nodes(&cluster, "b-younger", Status::True, "ConditionsNotMet").await;
+    // Of two of the same second the name decides, and there is no node that would tell.
+    let replaces = older.replace("  conditions:", "  replaces: b-younger\n  conditions:");
+    cluster.apply(&replaces).unwrap();
+    until_new_nodes(&cluster, "b-younger", Status::False, "OtherRuleDecides").await;
+    let stored = cluster.rules().get("b-younger").await.unwrap();
+    let conditions = stored.status.unwrap().conditions;
+    let told = conditions
+        .iter()
+        .find(|one| one.r#type == "HoldsNewNodes")
+        .unwrap();
+    assert_eq!(
+        told.message,
+        "rule a-older comes first, and decides about the same taint on every node that this one selects"
+    );
+    until_new_nodes(&cluster, "a-older", Status::False, "ConditionsMet").await;
+
+    install(&cluster, None);
+    // The other way round some nodes are its own.
+    let wide = rule("c-wide", "a", "")
+        .replace("{matchLabels: {pool: a}}", "{}")
+        .replace("readiness.k8s.io/c-wide", "readiness.k8s.io/shared");
+    cluster.apply(&wide).unwrap();
+    until_new_nodes(&cluster, "c-wide", Status::True, "ConditionsNotMet").await;
+    until_born_with(&cluster, "a", &["shared"]).await;
+    cluster.delete_rule("c-wide").await.unwrap();
+    until_born_with(&cluster, "a", &[]).await;
+    let mut node = of_pool("node-1", "a");
+    node["metadata"]["labels"]["zone"] = json!("x");
+    let node = create(&cluster, node).await.unwrap();
+    assert_eq!(taints(&node), set(&[]));
+    // It has the say again when the other one is gone.
+    cluster.delete_rule("a-older").await.unwrap();
+    until_new_nodes(&cluster, "b-younger", Status::True, "ConditionsNotMet").await;
+    host.terminate().await.unwrap();
+}
+
 /// Nobody runs: what the gate does here it does by itself.
 #[tokio::test]
 async fn a_rule_that_is_paused_or_deleted_holds_no_new_node_whoever_is_down() {

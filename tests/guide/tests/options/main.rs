@@ -8,7 +8,6 @@
 
 #![expect(
     clippy::panic,
-    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a test, and what helps it"
 )]

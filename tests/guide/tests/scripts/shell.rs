@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cli_tests::program::workspace;
+use cli_tests::program::{not_tested, workspace};
 
 use crate::site::on_path;
 
@@ -109,7 +109,10 @@ fn shellcheck_finds_nothing_in_any_script_of_the_repository() {
         assert!(names.contains(&known), "{known}: {names:#?}");
     }
     if on_path("shellcheck").is_none() {
-        eprintln!("shellcheck is not on the PATH: it was not asked about {names:?}");
+        not_tested(&format!(
+            "shellcheck is not on the PATH: it was not asked about {} scripts",
+            names.len()
+        ));
         return;
     }
     let mut problems = String::new();
@@ -129,4 +132,19 @@ fn a_script_in_a_manifest_is_found_whatever_stands_around_it() {
     let found = scripts_in(manifest);
     let expected = "#!/bin/sh\n\nif true; then\n  :\nfi\n";
     assert_eq!(found, [("b.sh".to_owned(), expected.to_owned())]);
+}
+
+#[test]
+fn without_shellcheck_the_test_says_so_though_it_passes() {
+    let nothing = tempfile::tempdir().unwrap();
+    let test = "shell::shellcheck_finds_nothing_in_any_script_of_the_repository";
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact"]).env("PATH", nothing.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("not tested: shellcheck is not on the PATH: it was not asked about "),
+        "{said}"
+    );
 }

@@ -91,8 +91,8 @@ async fn what_tolerates_it_already_is_enough() {
     }
 }
 
-/// Sets up one option and applies the rule of the other; what is said about it.
-async fn warning(option: &str, rule: &str) -> (Site, String) {
+/// Sets up one option and applies the rule of the other; what is said about it. Nothing is changed.
+async fn refused(option: &str, rule: &str) -> (Site, String) {
     let site = Site::start().await;
     set_up(&site, option);
     // Rules with another condition are somebody else's business.
@@ -101,9 +101,14 @@ async fn warning(option: &str, rule: &str) -> (Site, String) {
     let file = example(rule).display().to_string();
     let apply = ["apply", "-f", &file];
     site.cluster.plane.kubectl_ok(&apply).unwrap();
+    let state = site.state();
     let done = site.run(TOLERATION, &[]);
-    assert_eq!(done.status, Some(0), "{done:?}");
-    assert!(site.tolerations().as_array().unwrap().contains(&ours()));
+    assert_eq!(
+        (done.status, done.stdout.as_str()),
+        (Some(1), ""),
+        "{done:?}"
+    );
+    assert_eq!(site.state(), state);
     (site, done.stderr)
 }
 
@@ -113,29 +118,41 @@ fn set_up(site: &Site, option: &str) {
 }
 
 #[tokio::test]
-async fn a_rule_of_the_other_option_is_told() {
-    let rule = "npd-variant/security-agent-readiness-rule-npd.yaml";
-    let (site, said) = warning("USE_NRR", rule).await;
+async fn with_a_rule_of_the_other_option_nothing_is_changed_and_it_says_what_to_do() {
+    let (npd, nrr) = (
+        "npd-variant/security-agent-readiness-rule-npd.yaml",
+        "nrr-variant/security-agent-readiness-rule.yaml",
+    );
+    let (site, said) = refused("USE_NRR", npd).await;
     assert_eq!(
         said,
-        "warning: rule security-agent-readiness-rule-npd waits for falco.org/FalcoNotReady, and nothing in \
-         namespace falco reports it. Apply the one that setup-falco.sh named, with 'replaces: \
-         security-agent-readiness-rule-npd' in its spec, and delete this one when that is Ready.\n"
+        "error: rule security-agent-readiness-rule-npd waits for falco.org/FalcoNotReady, and nothing in namespace \
+         falco reports it: nothing was changed. Apply the rule that setup-falco.sh named, with 'replaces: \
+         security-agent-readiness-rule-npd' in its spec, and delete this one when that is Ready; or run setup-falco.sh \
+         for the option of this rule. Then run this script again.\n"
     );
-    // With its reporter it is right.
-    set_up(&site, "USE_NPD");
-    let done = site.run(TOLERATION, &[]);
-    assert_eq!(
-        (done.status, done.stderr.as_str()),
-        (Some(0), ""),
-        "{done:?}"
-    );
+    let is_done = |site: &Site| {
+        let done = site.run(TOLERATION, &[]);
+        assert_eq!(
+            (done.status, done.stderr.as_str()),
+            (Some(0), ""),
+            "{done:?}"
+        );
+        assert!(site.tolerations().as_array().unwrap().contains(&ours()));
+    };
+    // What it says helps, while the old rule is still there.
+    let mut rule = std::fs::read_to_string(example(nrr)).unwrap();
+    rule.push_str("  replaces: security-agent-readiness-rule-npd\n");
+    site.cluster.apply(&rule).unwrap();
+    is_done(&site);
 
-    let rule = "nrr-variant/security-agent-readiness-rule.yaml";
-    let (_, said) = warning("USE_NPD", rule).await;
+    let (site, said) = refused("USE_NPD", nrr).await;
     let start =
-        "warning: rule security-agent-readiness-rule waits for falco.org/FalcoReady, and nothing";
+        "error: rule security-agent-readiness-rule waits for falco.org/FalcoReady, and nothing";
     assert!(said.starts_with(start), "{said}");
+    // So does its reporter.
+    set_up(&site, "USE_NRR");
+    is_done(&site);
 }
 
 /// Helm owns the list of tolerations where the chart has one.

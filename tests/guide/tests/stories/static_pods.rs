@@ -26,12 +26,13 @@ async fn the_static_pods_of_a_node() {
     let guide = Guide::start().await.unwrap();
     guide.join(&linux_worker("worker-1", None)).await.unwrap();
     let (mut page, shell) = page("static-pods", &guide.cluster);
+    // What is run from a volume may be mounted noexec.
+    let manifest = "examples/static-pods/reporter.yaml";
+    let manifest = std::fs::read_to_string(cli_tests::program::workspace().join(manifest)).unwrap();
+    assert!(!manifest.contains("volume"), "{manifest}");
     mirror(&guide.cluster, "node-proxy", "worker-1");
     let kubectl = guide.cluster.plane.kubectl_command();
-    let replaced = [(
-        "/kubectl/bin/kubectl",
-        kubectl.get_program().to_str().unwrap(),
-    )];
+    let replaced = [("/kubectl", kubectl.get_program().to_str().unwrap())];
     let started = async {
         pod::on_node(&guide, "static-pods-reporter", "worker-1").await;
         // In a pod kubectl finds its token where the reporter does.
