@@ -100,6 +100,10 @@ impl Existing {
         &self.rule
     }
 
+    fn is_named(&self, name: &str) -> bool {
+        self.rule.metadata.name.as_deref() == Some(name)
+    }
+
     fn selector(&self) -> Option<&Selector> {
         let parsed = || Selector::parse(&self.rule.spec.node_selector).ok();
         self.selector.get_or_init(parsed).as_ref()
@@ -109,8 +113,9 @@ impl Existing {
 impl<'a> Change<'a> {
     /// Must the other rules be known for a [`Change::review`]?
     pub fn wants_others(&self) -> bool {
-        self.subject()
-            .is_some_and(|subject| subject.may_conflict || subject.replaces.is_some())
+        self.subject().is_some_and(|subject| {
+            subject.may_conflict || subject.replaces.is_some() || subject.replaces_dry.is_some()
+        })
     }
 
     /// The rule, where it asks for another policy, budget or taint than before: whether it can have
@@ -154,6 +159,13 @@ impl<'a> Change<'a> {
         if let Some(name) = subject.replaces {
             replacement(subject.rule, name, &others, &mut review);
         }
+        if let Some(name) = subject.replaces_dry
+            && others.iter().any(|other| other.is_named(name))
+        {
+            review.warnings.push(format!(
+                "spec.replaces: a dry run takes nothing over from rule '{name}': if that rule is deleted before dryRun ends, its taints are released and its completed bootstraps are lost"
+            ));
+        }
         if subject.may_conflict {
             review.errors.extend(conflicts(subject.rule, others));
         }
@@ -169,6 +181,7 @@ impl<'a> Change<'a> {
                 is_selector_judged: true,
                 may_conflict: enforces(new),
                 replaces: replaced(new),
+                replaces_dry: replaced(new).filter(|_| is_dry_run(new)),
             }),
             // The finalizer must go, whatever is wrong with the rule.
             Self::Update { new, .. } if new.metadata.deletion_timestamp.is_some() => None,
@@ -185,6 +198,10 @@ impl<'a> Change<'a> {
                     is_selector_judged: begins || moves,
                     may_conflict: enforces(new) && (begins || moves || claims_more),
                     replaces: replaced(new).filter(|_| replaced(old) != replaced(new)),
+                    replaces_dry: replaced(new).filter(|_| {
+                        let terms = |rule| (is_dry_run(rule), replaced(rule));
+                        is_dry_run(new) && terms(old) != terms(new)
+                    }),
                 })
             }
         }
@@ -199,6 +216,8 @@ struct Subject<'a> {
     may_conflict: bool,
     /// The rule that it replaces, where that is said now.
     replaces: Option<&'a str>,
+    /// The rule that a dry run names, and does not replace, where it begins to do both.
+    replaces_dry: Option<&'a str>,
 }
 
 fn is_dry_run(rule: &NodeReadinessRule) -> bool {
@@ -265,13 +284,12 @@ fn selector(rule: &NodeReadinessRule, errors: &mut Vec<FieldError>) {
 
 /// What is to be said of the name of a rule that another one replaces.
 fn replacement(rule: &NodeReadinessRule, name: &str, others: &[&Existing], review: &mut Review) {
-    let is_named = |rule: &NodeReadinessRule| rule.metadata.name.as_deref() == Some(name);
-    if is_named(rule) {
+    if rule.metadata.name.as_deref() == Some(name) {
         let value = serde_json::Value::from(name).to_string();
         let detail = "a rule cannot replace itself".to_owned();
         let error = FieldError::invalid("spec.replaces".to_owned(), &value, detail);
         review.errors.push(error);
-    } else if !others.iter().any(|other| is_named(other.rule())) {
+    } else if !others.iter().any(|other| other.is_named(name)) {
         review.warnings.push(format!(
             "spec.replaces: there is no rule '{name}', so nothing is taken over from it"
         ));

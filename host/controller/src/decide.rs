@@ -69,12 +69,10 @@ impl Seen {
         nodes.keys().any(|node| exists(node))
     }
 
-    /// The node was worked on.
-    pub(crate) fn forget(&self, node: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(node);
+    /// The node was worked on, or is gone. Says whether it was among these.
+    pub(crate) fn forget(&self, node: &str) -> bool {
+        let mut nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.remove(node).is_some()
     }
 }
 

@@ -149,6 +149,11 @@ impl Frozen {
         rule.uid().as_deref() == Some(&self.uid)
     }
 
+    /// Is it the rule with this UID that carries it, or is to?
+    pub(crate) fn is_by(&self, uid: &str) -> bool {
+        self.uid == uid
+    }
+
     /// Does it say the same to whoever reads it?
     pub(crate) fn says(&self, other: &Self) -> bool {
         (&self.rule, &self.why) == (&other.rule, &other.why)

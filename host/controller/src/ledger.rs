@@ -27,7 +27,7 @@ pub(crate) struct RuleEntry {
     pub(crate) nodes: BTreeMap<String, NodeEntry>,
     /// While the rule is being deleted: the nodes that are free of it.
     pub(crate) cleaned: HashSet<String>,
-    /// … and those that could not be released.
+    /// Those that it does not select, or not any more, and that could not be released.
     pub(crate) stuck: BTreeMap<String, Stuck>,
     /// The nodes that it would hold if its budget had room.
     pub(crate) over_budget: BTreeSet<String>,
@@ -37,7 +37,7 @@ pub(crate) struct RuleEntry {
     why: Option<Arc<str>>,
 }
 
-/// A node that could not be released from a rule that is being deleted.
+/// A node that could not be released from a rule that is being deleted, or does not select it any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stuck {
     /// What the API server said.
@@ -132,7 +132,7 @@ impl Ledger {
     /// Forgets a node that is gone. Returns the UIDs of the rules that knew it.
     pub(crate) fn forget_node(&mut self, name: &str) -> Vec<String> {
         let knew = |(uid, entry): (&String, &mut RuleEntry)| {
-            let waited = entry.cleaned.remove(name) | entry.stuck.remove(name).is_some();
+            let waited = entry.cleaned.remove(name);
             (entry.forget(name) | waited).then(|| uid.clone())
         };
         self.rules.iter_mut().filter_map(knew).collect()
@@ -175,7 +175,7 @@ impl Ledger {
             .collect()
     }
 
-    /// How many nodes the deletion of a rule waits for, this one among them; none if none does.
+    /// How many nodes could not be released from a rule, this one among them; none if it could from all.
     pub(crate) fn stuck_with(&self, node: &str) -> Option<usize> {
         let entries = self.rules.values().map(|entry| &entry.stuck);
         let waits = entries.filter(|stuck| stuck.contains_key(node));
@@ -195,7 +195,13 @@ impl RuleEntry {
         now: Timestamp,
     ) -> bool {
         let (standing, policy_failure) = match &outcome.state {
-            State::NotSelected => return self.forget(&node.name),
+            State::NotSelected => {
+                let Some(why) = failure else {
+                    return self.forget(&node.name);
+                };
+                let was_selected = self.forget_selected(&node.name);
+                return self.note_stuck(&node.name, why, now) || was_selected;
+            }
             State::Terminating => return self.note_release(&node.name, failure, now),
             State::Decides if outcome.completes && failure.is_none() => (Standing::Completed, None),
             State::Decides => (Standing::Enforced, None),
@@ -217,6 +223,7 @@ impl RuleEntry {
                 (Standing::Enforced, Some(text))
             }
         };
+        self.stuck.remove(&node.name);
         if standing == Standing::OverBudget {
             self.over_budget.insert(node.name.clone());
         } else {
@@ -270,6 +277,10 @@ impl RuleEntry {
             let was_stuck = self.stuck.remove(node).is_some();
             return self.cleaned.insert(node.to_owned()) || was_stuck;
         };
+        self.note_stuck(node, why, since)
+    }
+
+    fn note_stuck(&mut self, node: &str, why: String, since: Timestamp) -> bool {
         if self.stuck.get(node).is_some_and(|stuck| stuck.why == why) {
             return false;
         }
@@ -284,8 +295,19 @@ impl RuleEntry {
         self.why.clone().unwrap_or_default()
     }
 
-    /// The rule does not select the node (any more).
+    /// Is there a node that could not be evaluated or changed?
+    pub(crate) fn fails(&self) -> bool {
+        let mut nodes = self.nodes.values();
+        !self.stuck.is_empty() || nodes.any(|node| node.failure.is_some())
+    }
+
+    /// The rule does not select the node (any more), and holds nothing of it.
     pub(crate) fn forget(&mut self, node: &str) -> bool {
+        let was_stuck = self.stuck.remove(node).is_some();
+        self.forget_selected(node) || was_stuck
+    }
+
+    fn forget_selected(&mut self, node: &str) -> bool {
         self.over_budget.remove(node);
         self.regressions.forget(node);
         self.nodes.remove(node).is_some()

@@ -261,7 +261,7 @@ fn failed(shared: &Shared, node: &Node, error: impl Fn(&TaintId) -> Option<Strin
     let absent = (shared.orphans).absent(&node.facts, &rules, &shared.limits.prefixes);
     let decided = decide(&node.facts, shared.deciding(&rules, &absent), None, now);
     for (active, outcome) in decided.rules.iter().zip(&decided.plan.outcomes) {
-        if outcome.action != Action::None
+        if (outcome.action != Action::None || outcome.adopted)
             && let Some(error) = error(&active.rule.taint)
         {
             warnings::about_failure(shared, &node.facts, &active.rule, &error);

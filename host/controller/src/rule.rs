@@ -27,6 +27,7 @@ use crate::reporters::{self, Finding};
 use crate::rules::has_finalizer;
 use crate::shared::Shared;
 use crate::status::{self, INVALID, Matching, Told, Waits};
+use freeze::HandOver;
 use statuses::{Last, Outcome};
 
 pub(crate) use statuses::Statuses;
@@ -82,11 +83,19 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
             Ok(())
         }
         (true, finalized) => {
-            let is_handed_over = freeze::hand_over(shared, &object).await?;
-            if finalized && is_handed_over {
-                finish(shared, statuses, &object).await?;
+            let handed_over = freeze::hand_over(shared, &object).await?;
+            match handed_over {
+                HandOver::Done if finalized => finish(shared, statuses, &object).await,
+                HandOver::Refused { heir, why } if finalized => {
+                    let waits = Waits::Freeze {
+                        heir: &heir,
+                        why: &why,
+                    };
+                    let told = tell_waits(shared, statuses, &object, waits).await;
+                    told.map(drop)
+                }
+                _ => Ok(()),
             }
-            Ok(())
         }
     }
 }
@@ -331,8 +340,8 @@ enum Takeover {
     Done,
     /// Until its nodes were worked on it is all that says which of them the rule held.
     Begins,
-    /// The same, and nothing is worked on while the rule is suspended, frozen or Stalled: what it says of nodes
-    /// stays in it.
+    /// The same, and that may take long: while the rule is suspended, frozen or Stalled nothing is worked on,
+    /// and a node that cannot be changed has to be told. What the status says of nodes stays in it.
     Waits,
 }
 
@@ -348,11 +357,9 @@ fn takeover(shared: &Shared, uid: &str) -> Takeover {
     if active.rule.suspended || active.stalled {
         return Takeover::Waits;
     }
-    // One that cannot be changed has to be told.
     let mut ledger = shared.ledger();
-    let mut nodes = ledger.rule(uid).nodes.values();
-    if nodes.any(|node| node.failure.is_some()) {
-        Takeover::Done
+    if ledger.rule(uid).fails() {
+        Takeover::Waits
     } else {
         Takeover::Begins
     }
@@ -444,6 +451,7 @@ fn compose(
     let matching = Matching {
         matched,
         nodes: &entry.nodes,
+        stuck: &entry.stuck,
         problem: problem.as_deref(),
         frozen: rules.frozen.as_ref(),
         replaced_exists: (active.rule.replaces.as_ref())

@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     /// Two that refresh the rules at the same time must not end with the older view.
     refreshing: Mutex<()>,
     ledger: Mutex<Ledger>,
+    /// UID of the rule that the API server did not let have the annotation of the freeze, and why.
+    freeze_refused: Mutex<Option<(String, String)>>,
 }
 
 impl Shared {
@@ -88,6 +90,7 @@ impl Shared {
             rules: RwLock::default(),
             refreshing: Mutex::default(),
             ledger: Mutex::default(),
+            freeze_refused: Mutex::default(),
         }
     }
 
@@ -124,6 +127,9 @@ impl Shared {
         let thawed_or_frozen = !is_same_freeze(before.frozen.as_ref(), frozen.as_ref());
         let written = frozen != before.frozen;
         let to_write = frozen.as_ref().filter(|frozen| !frozen.written);
+        if to_write.is_none() {
+            *self.refusal() = None;
+        }
         let to_write = to_write.map(|frozen| frozen.rule.clone());
         let prefixes = &self.limits.prefixes;
         let set = before.build(&objects, &self.policies, prefixes, frozen);
@@ -209,6 +215,23 @@ impl Shared {
         }
     }
 
+    fn refusal(&self) -> MutexGuard<'_, Option<(String, String)>> {
+        let refused = self.freeze_refused.lock();
+        refused.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The API server does not let the rule with this UID carry the freeze.
+    pub(crate) fn freeze_refused(&self, uid: &str, why: &str) {
+        *self.refusal() = Some((uid.to_owned(), why.to_owned()));
+    }
+
+    /// Why the rule that is to carry the freeze cannot, as far as it was tried.
+    pub(crate) fn why_not_frozen(&self, frozen: &Frozen) -> Option<String> {
+        let refused = self.refusal();
+        let (_, why) = refused.as_ref().filter(|(uid, _)| frozen.is_by(uid))?;
+        Some(why.clone())
+    }
+
     /// The memory of all rules. Hold it briefly: never across an await.
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // No code that can panic runs under the lock.
@@ -221,7 +244,8 @@ impl Shared {
         self.seats.forget_node(name);
         let known_to = self.ledger().forget_node(name);
         for active in &self.rules().active {
-            if known_to.contains(&active.rule.uid) {
+            let was_shown = active.seen_present.forget(name);
+            if was_shown || known_to.contains(&active.rule.uid) {
                 self.status_due(&active.rule.name);
             }
         }
@@ -266,6 +290,9 @@ impl Shared {
                         Action::None if outcome.state == State::Terminating => {
                             Some(format!("failed to release: {error}"))
                         }
+                        Action::None if outcome.adopted => {
+                            Some(format!("failed to take over the taint: {error}"))
+                        }
                         Action::None => None,
                     });
                     failed = failure.is_some();
@@ -290,10 +317,10 @@ impl Shared {
                 }
             };
             // One that does nothing records nothing on the node: what its status says is still needed.
-            if !failed && !rule.suspended && !active.stalled {
-                active.seen_present.forget(&node.name);
-            }
-            if changed {
+            let acts = !failed && !rule.suspended && !active.stalled;
+            // A status of the Go controller may wait for this node alone.
+            let was_shown = acts && active.seen_present.forget(&node.name);
+            if changed || was_shown {
                 self.status_due(&rule.name);
             }
             if changed || room {

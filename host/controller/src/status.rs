@@ -21,7 +21,7 @@ pub(crate) use deleting::{Waits, deleting};
 
 use crate::birth::NewNodes;
 use crate::freeze::{FREEZE, Frozen};
-use crate::ledger::{NodeEntry, Standing};
+use crate::ledger::{NodeEntry, Standing, Stuck};
 use crate::reporters::{self, Finding};
 
 /// The reason of `Ready` while every rule is frozen.
@@ -46,6 +46,8 @@ pub(crate) struct Matching<'a> {
     pub(crate) matched: usize,
     /// Those that were evaluated.
     pub(crate) nodes: &'a BTreeMap<String, NodeEntry>,
+    /// Those that could not be released when it did not select them any more.
+    pub(crate) stuck: &'a BTreeMap<String, Stuck>,
     /// Why the rule cannot be used; none if it can.
     pub(crate) problem: Option<&'a str>,
     /// Why every rule is frozen.
@@ -210,7 +212,8 @@ fn count(rule: &Arc<Rule>, matching: &Matching<'_>) -> NodeCounts {
         held: number(&|node| node.present && node.standing != Standing::Conflicting),
         released: number(&|node| !node.present && node.standing != Standing::Conflicting),
         completed: number(&|node| node.standing == Standing::Completed).filter(|_| bootstrap),
-        failed: number(&|node| node.failure.is_some()),
+        failed: number(&|node| node.failure.is_some())
+            .and_then(|failed| failed.checked_add(to_i32(matching.stuck.len())?)),
         pending: to_i32(matching.matched.saturating_sub(evaluated)),
         conflicting: number(&|node| node.standing == Standing::Conflicting),
         over_budget: number(&|node| node.standing == Standing::OverBudget)
@@ -407,7 +410,9 @@ fn list(status: &mut NodeReadinessRuleStatus, rule: &Rule, matching: &Matching<'
         order.truncate(MOST_NODES);
     }
     order.sort_unstable_by(first);
-    let mut bytes = 0;
+    let (stuck, mut bytes) = deleting::failures(matching.stuck);
+    let stuck_listed = stuck.len();
+    status.failed_nodes = stuck;
     let mut listed: Vec<(&String, &NodeEntry)> = Vec::new();
     for (name, node) in &order {
         bytes += size(name, rule, node);
@@ -431,7 +436,8 @@ fn list(status: &mut NodeReadinessRuleStatus, rule: &Rule, matching: &Matching<'
             None => status.applied_nodes.push((*name).clone()),
         }
     }
-    listed.len() < matching.nodes.len()
+    (status.failed_nodes).sort_by(|one, two| one.node_name.cmp(&two.node_name));
+    listed.len() < matching.nodes.len() || stuck_listed < matching.stuck.len()
 }
 
 fn evaluation(name: &str, rule: &Rule, node: &NodeEntry) -> NodeEvaluation {

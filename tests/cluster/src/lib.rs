@@ -1,6 +1,7 @@
 //! A real API server with our CRD, a running host, and the few things that tests, demo and benchmarks
 //! do with them.
 
+mod admission;
 mod agent;
 pub mod audit;
 mod barrier;

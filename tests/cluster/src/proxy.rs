@@ -10,7 +10,7 @@ use anyhow::Context;
 use control_plane::Lifetime;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
@@ -43,6 +43,8 @@ pub struct Passed {
     pub method: String,
     /// Path with query.
     pub path: String,
+    /// What it wants to have back: its `Accept` header.
+    pub accept: String,
     /// The server's answer.
     pub status: u16,
 }
@@ -263,6 +265,9 @@ impl Between {
     /// An error breaks the connection.
     async fn forward(self, mut request: Request<Incoming>) -> Result<Response<Answer>, io::Error> {
         let (method, path) = (request.method().to_string(), request.uri().to_string());
+        let accept = request.headers().get(ACCEPT);
+        let accept = accept.and_then(|accept| accept.to_str().ok());
+        let accept = accept.unwrap_or_default().to_owned();
         let fault = (self.hook)(method.clone(), path.clone()).await;
         if let Some(selector) = &self.view.selector {
             select(&mut request, selector).map_err(io::Error::other)?;
@@ -288,6 +293,7 @@ impl Between {
         let passed = Passed {
             method,
             path: path.clone(),
+            accept,
             status,
         };
         self.seen

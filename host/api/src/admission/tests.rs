@@ -330,3 +330,39 @@ fn replacing_itself_is_refused_and_replacing_nothing_is_warned_about() {
         assert!(!asks && review == Review::default(), "{name}: {review:?}");
     }
 }
+
+/// Whoever relies on a replacement that is only tried deletes the old rule too early.
+#[test]
+fn a_dry_run_that_replaces_is_warned_about_where_it_begins() {
+    let stored = [plain("other")];
+    let dry = |mut rule: NodeReadinessRule| {
+        rule.spec.dry_run = Some(true);
+        rule
+    };
+    let replaces = || with("new", "/spec/replaces", json!("other"));
+    let warned = |review: Review| {
+        assert_eq!(review.errors, []);
+        let is = |text: &String| text.contains("takes nothing over from rule 'other'");
+        let warned = review.warnings.iter().any(is);
+        assert_eq!(review.warnings.len(), usize::from(warned));
+        warned
+    };
+    assert!(warned(create(&dry(replaces()), &stored)));
+    assert!(!warned(create(&replaces(), &stored)));
+    assert!(!warned(create(&dry(plain("new")), &stored)));
+    let update = |old: NodeReadinessRule, new: NodeReadinessRule| {
+        let (old, new) = (&old, &new);
+        let change = Change::Update { old, new };
+        let warned = warned(reviewed(&change, &stored));
+        assert!(change.wants_others() || !warned, "it cannot know");
+        warned
+    };
+    // Either may come second.
+    assert!(update(replaces(), dry(replaces())));
+    assert!(update(dry(plain("new")), dry(replaces())));
+    // It ends, or something else changes.
+    assert!(!update(dry(replaces()), replaces()));
+    let mut suspended = dry(replaces());
+    suspended.spec.suspend = Some(true);
+    assert!(!update(dry(replaces()), suspended));
+}

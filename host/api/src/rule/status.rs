@@ -99,7 +99,8 @@ pub struct NodeCounts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched: Option<i32>,
 
-    /// Selected nodes that carry the taint, without those that conflict.
+    /// Selected nodes that carry the taint, without those that conflict. Where the rule is Stalled, also nodes
+    /// that it holds and that its selector does not match any more.
     #[schemars(range(min = 0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<i32>,
@@ -114,7 +115,8 @@ pub struct NodeCounts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed: Option<i32>,
 
-    /// Selected nodes where the last evaluation or change failed.
+    /// Nodes where the last evaluation or change failed: selected ones, and those that the rule does not select
+    /// any more and that could not be released.
     #[schemars(range(min = 0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<i32>,

@@ -27,7 +27,11 @@ pub(super) async fn write(shared: &Shared, object: &NodeReadinessRule) -> Result
     };
     let why = &frozen.why;
     match (&written, &frozen.heir_of) {
-        (Err(RequestError::Refused(refusal)), _) => {
+        (Err(RequestError::Refused(refusal)), heir_of) => {
+            shared.freeze_refused(&uid, refusal);
+            if let Some(before) = heir_of {
+                shared.rules_due.add(before.rule.clone());
+            }
             let note = format!(
                 "Every rule is frozen, and this one cannot be given annotation {FREEZE}, which says so: {refusal}; it is tried again. Why they are frozen: {why}"
             );
@@ -45,26 +49,43 @@ pub(super) async fn write(shared: &Shared, object: &NodeReadinessRule) -> Result
     written
 }
 
+/// May a rule go, as far as it is about the freeze?
+pub(super) enum HandOver {
+    Done,
+    /// Another rule is about to carry it on. This one is looked at again then.
+    Awaited,
+    /// The same, but the API server is against it.
+    Refused {
+        heir: String,
+        why: String,
+    },
+}
+
 /// Before a rule goes that carries the freeze, another one has to carry it; and one of them is enough,
-/// or whoever takes it off that one would release nothing. Says whether the rule may go.
+/// or whoever takes it off that one would release nothing.
 pub(super) async fn hand_over(
     shared: &Shared,
     object: &NodeReadinessRule,
-) -> Result<bool, RequestError> {
+) -> Result<HandOver, RequestError> {
     if !freeze::carries(object) {
-        return Ok(true);
+        return Ok(HandOver::Done);
     }
     let rules = shared.rules();
     match &rules.frozen {
         Some(frozen) if frozen.written && !frozen.is_of(object) => {
             match send(shared, object, freeze::take_off(object)).await {
                 // It goes with the rule.
-                Err(RequestError::Refused(_)) => Ok(true),
-                sent => sent.map(|()| true),
+                Err(RequestError::Refused(_)) => Ok(HandOver::Done),
+                sent => sent.map(|()| HandOver::Done),
             }
         }
-        // It will be looked at again when that is known.
-        Some(_) => Ok(false),
+        Some(frozen) => Ok(match shared.why_not_frozen(frozen) {
+            Some(why) => HandOver::Refused {
+                heir: frozen.rule.clone(),
+                why,
+            },
+            None => HandOver::Awaited,
+        }),
         None => {
             let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
             let rule = Object::Rule {
@@ -75,7 +96,7 @@ pub(super) async fn hand_over(
                 "The rule carries annotation {FREEZE}, and no other rule is left to carry it on: rules that are created from now on are not frozen"
             );
             shared.events.warn(rule, "Thawed", &uid, note);
-            Ok(true)
+            Ok(HandOver::Done)
         }
     }
 }

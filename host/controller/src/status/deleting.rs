@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use planner::rule::Status;
 
 use super::{MOST_BYTES, MOST_MESSAGE, MOST_NODES, Told, clip, nodes, to_i32};
+use crate::freeze::FREEZE;
 use crate::ledger::Stuck;
 
 /// So many nodes are named in a message.
@@ -22,6 +23,8 @@ pub(crate) enum Waits<'a> {
     Nodes(&'a BTreeMap<String, Stuck>),
     /// The API server does not let it go, and says why.
     Finalizer(&'a str),
+    /// For the rule that is to carry the freeze on, which the API server does not let have the annotation.
+    Freeze { heir: &'a str, why: &'a str },
     /// For others.
     Others,
 }
@@ -32,6 +35,7 @@ impl Waits<'_> {
         match self {
             Self::Nodes(_) => "NodesNotReleased",
             Self::Finalizer(_) => "FinalizerNotRemoved",
+            Self::Freeze { .. } => "FreezeNotCarriedOn",
             Self::Others => "Released",
         }
     }
@@ -56,6 +60,9 @@ impl Waits<'_> {
             }
             Self::Finalizer(why) => format!(
                 "the rule is being deleted and every node is released, but its finalizer {FINALIZER} cannot be removed, which is tried again: {why}"
+            ),
+            Self::Freeze { heir, why } => format!(
+                "the rule is being deleted and carries annotation {FREEZE}, by which every rule is frozen; rule '{heir}' is to carry it on and cannot be given it, which is tried again: {why}; whoever takes the annotation off this rule releases all rules"
             ),
             Self::Others => {
                 "the rule is being deleted and every node is released; somebody else's finalizer keeps it"
@@ -93,21 +100,28 @@ pub(crate) fn deleting(
             failed: to_i32(stuck.len()),
             ..NodeCounts::default()
         });
-        let mut bytes = 0;
-        for (name, Stuck { why, since }) in stuck.iter().take(MOST_NODES) {
-            let message = clip(why, MOST_MESSAGE);
-            bytes += 2 * name.len() + message.len() + 240;
-            if bytes > MOST_BYTES {
-                break;
-            }
-            status.failed_nodes.push(NodeFailure {
-                node_name: name.clone(),
-                reason: Some("EvaluationError".to_owned()),
-                message: Some(message),
-                last_evaluation_time: Time(*since),
-            });
-        }
+        status.failed_nodes = failures(stuck).0;
         status.truncated = (status.failed_nodes.len() < stuck.len()).then_some(true);
     }
     status
+}
+
+/// Nodes that could not be released, as a status lists them, and about how many bytes that takes.
+pub(super) fn failures(stuck: &BTreeMap<String, Stuck>) -> (Vec<NodeFailure>, usize) {
+    let (mut failures, mut bytes) = (Vec::new(), 0);
+    for (name, Stuck { why, since }) in stuck.iter().take(MOST_NODES) {
+        let message = clip(why, MOST_MESSAGE);
+        let more = 2 * name.len() + message.len() + 240;
+        if bytes + more > MOST_BYTES {
+            break;
+        }
+        bytes += more;
+        failures.push(NodeFailure {
+            node_name: name.clone(),
+            reason: Some("EvaluationError".to_owned()),
+            message: Some(message),
+            last_evaluation_time: Time(*since),
+        });
+    }
+    (failures, bytes)
 }

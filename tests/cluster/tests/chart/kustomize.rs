@@ -102,7 +102,7 @@ async fn compat_046_kustomize_is_accepted_and_says_what_the_chart_says() {
         panic!("{lines:?}")
     };
     let commands = format!("{} --wait=false", commands.trim_end());
-    let said = helm.shell(&cluster, &commands, cli_tests::program::workspace());
+    let said = helm.shell(&cluster, &commands, &cli_tests::program::workspace());
     let said = said.await.unwrap();
     assert!(said.contains("rule/agent: finalizer removed\n"), "{said}");
     assert!(

@@ -115,3 +115,45 @@ async fn compat_j_budget_grows_and_shrinks_with_the_fleet() {
     until(&cluster, 2, 1).await;
     host.terminate().await.unwrap();
 }
+
+/// The host sees the old node and the new one in two lists, with nothing in between.
+#[tokio::test]
+async fn compat_j_budget_counts_a_node_and_the_next_one_by_its_name_once() {
+    let cluster = Cluster::start().await.unwrap();
+    for name in ["node-1", "node-2", "node-3"] {
+        create(&cluster, name, false).await;
+    }
+    let proxy = crate::observer(&cluster).await;
+    let host = proxy.start_host(&cluster).await.unwrap();
+    cluster.apply(&rule("1")).unwrap();
+    for ready in ["False", "True"] {
+        until(&cluster, 1, 2).await;
+        let watches = proxy.watches();
+        watches.send_modify(|watches| watches.paused = true);
+        let held = held(&cluster).await;
+        let nodes = cluster.nodes();
+        nodes.delete(&held, &DeleteParams::default()).await.unwrap();
+        create(&cluster, &held, false).await;
+        cluster.agent_reports(&held, ready).await;
+        watches.send_modify(|watches| {
+            watches.paused = false;
+            watches.expired = true;
+            watches.generation += 1;
+        });
+        cluster.until_worked_off().await.unwrap();
+        assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 1, "{ready}");
+    }
+    // The place of the one that is ready went to another.
+    until(&cluster, 1, 1).await;
+    host.terminate().await.unwrap();
+}
+
+/// The only node that is held.
+async fn held(cluster: &Cluster) -> String {
+    for node in ["node-1", "node-2", "node-3"] {
+        if !cluster.readiness_taints(node).await.unwrap().is_empty() {
+            return node.to_owned();
+        }
+    }
+    String::new()
+}

@@ -1,6 +1,7 @@
 //! The Go controller before us, after us, and before us again: it leaves finalizers, completions of both
 //! forms, taints that nobody recorded, and a status that may be old or wrong.
 
+use api::rule::status::{NodeReadinessRuleStatus, TaintStatus};
 use cluster_tests::{AGENT, Cluster, GUIDE_TAINT, agent_rule, worker};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
@@ -232,5 +233,98 @@ async fn nrc_235_compat_j_rollback_a_rule_paused_at_the_takeover_forgets_no_tain
     cluster.until_released("out").await;
     cluster.until_status_is_true("agent").await.unwrap();
     assert_eq!(cluster.readiness_taints("held").await.unwrap().len(), 1);
+    host.terminate().await.unwrap();
+}
+
+/// Nobody takes the guide's taint off the nodes with this label.
+async fn guard(cluster: &Cluster) {
+    let stays = format!(
+        "!('guarded' in object.metadata.labels) || object.spec.?taints.orValue([]).exists(taint, taint.key == '{GUIDE_TAINT}')"
+    );
+    let probe = json!({ "spec": { "taints": null } });
+    cluster.keep_out(&stays, "Invalid", probe).await.unwrap();
+}
+
+/// A rule of the Go controller, with nodes that it held, and a time after the status that says so.
+async fn begun(cluster: &Cluster, nodes: &[&str], relabelled: &[&str]) {
+    for name in nodes {
+        let mut node = worker(name, true);
+        if *name != "held" {
+            node.labels.push(("guarded".to_owned(), String::new()));
+        }
+        cluster.create_node(&node).await.unwrap();
+    }
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    let finalizer = json!({ "metadata": { "finalizers": [api::rule::FINALIZER] } });
+    cluster.patch_rule("agent", finalizer).await.unwrap();
+    let out = json!({ "metadata": { "labels": { WORKER: null } } });
+    for name in relabelled {
+        patch_node(cluster, name, out.clone()).await;
+    }
+    let time = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1);
+    let said: Vec<_> = nodes.iter().map(|name| (*name, "Present")).collect();
+    write_status(cluster, "agent", &said, &time.to_string()).await;
+    guard(cluster).await;
+}
+
+/// Does a status say that so many nodes failed, without the counts by which a host knows its own?
+fn fails(nodes: usize) -> impl Fn(&NodeReadinessRuleStatus) -> bool {
+    move |status| {
+        let mut conditions = status.conditions.iter();
+        status.nodes.is_none()
+            && status.failed_nodes.len() == nodes
+            && conditions.any(|one| one.reason == "NodesFailed")
+    }
+}
+
+/// The node that cannot be changed must not cost the others what is known of them.
+#[tokio::test]
+async fn nrc_235_compat_j_rollback_a_node_that_cannot_be_changed_costs_no_other_its_owner() {
+    let cluster = Cluster::start().await.unwrap();
+    begun(&cluster, &["node-1", "out", "held"], &["out"]).await;
+    cluster.agent_reports("node-1", "True").await;
+    let host = cluster.start_host().await.unwrap();
+    let stored = cluster
+        .until_status("agent", "two nodes cannot be changed", fails(2))
+        .await
+        .unwrap();
+    let status = stored.status.unwrap();
+    let listed: Vec<_> = (status.node_evaluations.iter())
+        .map(|node| (node.node_name.as_str(), node.taint_status))
+        .collect();
+    let present = ["node-1", "out", "held"].map(|name| (name, TaintStatus::Present));
+    assert_eq!(listed, present);
+    for failure in &status.failed_nodes {
+        let message = failure.message.as_deref().unwrap();
+        assert!(message.contains("not wanted here"), "{message}");
+    }
+    host.kill().await.unwrap();
+
+    cluster.admit().unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.until_released("out").await;
+    cluster.until_released("node-1").await;
+    cluster.until_status_is_true("agent").await.unwrap();
+    assert_eq!(cluster.readiness_taints("held").await.unwrap().len(), 1);
+    host.terminate().await.unwrap();
+}
+
+/// Nothing but the node that waits brings the status to its end: by going, or by being changed.
+#[tokio::test]
+async fn compat_j_rollback_ends_when_the_last_node_can_be_changed_or_is_gone() {
+    let cluster = Cluster::start().await.unwrap();
+    begun(&cluster, &["node-1", "gone"], &["node-1", "gone"]).await;
+    let host = cluster.start_host().await.unwrap();
+    let says = |what, nodes| cluster.until_status("agent", what, fails(nodes));
+    says("two nodes cannot be changed", 2).await.unwrap();
+    let nodes = cluster.nodes();
+    nodes
+        .delete("gone", &DeleteParams::default())
+        .await
+        .unwrap();
+    says("one node cannot be changed", 1).await.unwrap();
+    cluster.admit().unwrap();
+    cluster.until_released("node-1").await;
+    cluster.until_status_is_true("agent").await.unwrap();
     host.terminate().await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cluster_tests::Host;
 use cluster_tests::link::Link;
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,12 +12,9 @@ use crate::world::{USERS, World};
 /// How long an API server is away. Nobody can tell when it is over but by the time.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What is on its way when the network is cut arrives when it is healed.
-#[tokio::test]
-async fn compat_044_a_leader_that_is_cut_off_writes_nothing_when_it_is_back() {
-    let world = World::start().await;
+/// Two hosts, each with a link of its own; the first leads.
+async fn linked(world: &World) -> (Vec<Host>, Vec<Link>) {
     let plane = &world.cluster.plane;
-    let load = world.load();
     let (mut hosts, mut links) = (Vec::new(), Vec::new());
     for user in USERS {
         let link = Link::start(plane).await.unwrap();
@@ -30,6 +28,27 @@ async fn compat_044_a_leader_that_is_cut_off_writes_nothing_when_it_is_back() {
         hosts.push(host);
         links.push(link);
     }
+    (hosts, links)
+}
+
+/// What is away already stays so for a minute; then somebody leads, and writes.
+async fn comes_back_after_a_minute(world: &World, back: impl FnOnce()) {
+    tokio::time::sleep(MINUTE).await;
+    let since = Timestamp::now();
+    back();
+    let taken = world
+        .until_sent("somebody leads", since, |request| request.renews())
+        .await;
+    let is_write = |request: &cluster_tests::audit::Request| request.is_write();
+    world.until_sent("somebody writes", taken, is_write).await;
+}
+
+/// What is on its way when the network is cut arrives when it is healed.
+#[tokio::test]
+async fn compat_044_a_leader_that_is_cut_off_writes_nothing_when_it_is_back() {
+    let world = World::start().await;
+    let load = world.load();
+    let (mut hosts, links) = linked(&world).await;
     for (leader, other) in [(0, 1), (1, 0)] {
         world.until_steady(USERS[leader]).await;
         let cut = Timestamp::now();
@@ -90,14 +109,8 @@ async fn compat_044_an_api_server_that_was_away_carries_out_nothing_beside_the_n
     kill_process(server, Signal::STOP).unwrap();
     first.until_logged("does not lead any more").await.unwrap();
     // Longer than the lease: whoever comes first may have it.
-    tokio::time::sleep(MINUTE).await;
-    let back = Timestamp::now();
-    kill_process(server, Signal::CONT).unwrap();
-    let taken = world
-        .until_sent("somebody leads", back, |request| request.renews())
-        .await;
-    let is_write = |request: &cluster_tests::audit::Request| request.is_write();
-    world.until_sent("somebody writes", taken, is_write).await;
+    let back = || kill_process(server, Signal::CONT).unwrap();
+    comes_back_after_a_minute(&world, back).await;
     load.stop().await;
     world.until_settled().await;
     world.check_carried_out();
@@ -107,35 +120,15 @@ async fn compat_044_an_api_server_that_was_away_carries_out_nothing_beside_the_n
 #[tokio::test]
 async fn compat_044_an_api_server_away_for_a_minute_receives_no_late_write() {
     let world = World::start().await;
-    let plane = &world.cluster.plane;
     let load = world.load();
-    let (mut hosts, mut links) = (Vec::new(), Vec::new());
-    for user in USERS {
-        let link = Link::start(plane).await.unwrap();
-        let kubeconfig = link.kubeconfig(plane, user).unwrap();
-        let mut host = world
-            .host_by(&kubeconfig, &["--node-concurrent-reconciles=4"])
-            .await;
-        if user == USERS[0] {
-            host.until_logged("this host leads").await.unwrap();
-        }
-        hosts.push(host);
-        links.push(link);
-    }
+    let (mut hosts, links) = linked(&world).await;
     world.until_steady(USERS[0]).await;
     links.iter().for_each(Link::cut);
-    tokio::time::sleep(MINUTE).await;
     hosts[0]
         .until_logged("does not lead any more")
         .await
         .unwrap();
-    let back = Timestamp::now();
-    links.iter().for_each(Link::heal);
-    let taken = world
-        .until_sent("somebody leads", back, |request| request.renews())
-        .await;
-    let is_write = |request: &cluster_tests::audit::Request| request.is_write();
-    world.until_sent("somebody writes", taken, is_write).await;
+    comes_back_after_a_minute(&world, || links.iter().for_each(Link::heal)).await;
     load.stop().await;
     world.until_settled().await;
     world.check();

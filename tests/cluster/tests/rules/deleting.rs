@@ -10,8 +10,6 @@ use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::refused::{admit, keep_out};
-
 const RULE: &str = "/apis/readiness.node.x-k8s.io/v1alpha1/nodereadinessrules/agent";
 
 fn ready(status: &NodeReadinessRuleStatus) -> Option<&Condition> {
@@ -48,13 +46,8 @@ async fn compat_023_a_deletion_that_hangs_says_on_which_nodes_and_why() {
     let stays = format!(
         "oldObject.spec.?taints.orValue([]).all(taint, taint.key != '{GUIDE_TAINT}') || object.spec.?taints.orValue([]).exists(taint, taint.key == '{GUIDE_TAINT}')"
     );
-    keep_out(
-        &cluster,
-        &stays,
-        "Invalid",
-        json!({ "spec": { "taints": null } }),
-    )
-    .await;
+    let probe = json!({ "spec": { "taints": null } });
+    cluster.keep_out(&stays, "Invalid", probe).await.unwrap();
     delete(&cluster).await;
     let stored = cluster
         .until_status("agent", "it waits for five nodes", |status| {
@@ -86,7 +79,7 @@ async fn compat_023_a_deletion_that_hangs_says_on_which_nodes_and_why() {
         .await
         .unwrap();
     assert!(note.contains("not wanted here"), "{note}");
-    admit(&cluster);
+    cluster.admit().unwrap();
     until_gone(&cluster).await;
     assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 0);
     host.terminate().await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cluster_tests::proxy::{Fault, Proxy};
 use cluster_tests::scrape::Scrape;
 use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait};
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::{until_held, until_ready_is, workers};
@@ -31,6 +31,37 @@ async fn until_carried(cluster: &Cluster, rule: &str, why: &str) {
     })
     .await
     .unwrap();
+}
+
+async fn until_gone(cluster: &Cluster, rule: &str) {
+    let what = format!("rule {rule} is gone");
+    wait::until_true(&what, || async {
+        Ok(cluster.rules().get_opt(rule).await?.is_none())
+    })
+    .await
+    .unwrap();
+}
+
+/// Waits until a rule's status shows what the first of its nodes reports now.
+async fn until_agent_is_seen(cluster: &Cluster, rule: &str, status: &str) {
+    let shown = |node: &api::rule::status::NodeEvaluation| {
+        node.condition_results[0].current_status.as_str() == status
+    };
+    cluster
+        .until_status(rule, "every change was seen", |stored| {
+            stored.node_evaluations.iter().all(shown)
+        })
+        .await
+        .unwrap();
+}
+
+/// A proxy that only looks, and whose watches can be stopped.
+async fn observer(cluster: &Cluster) -> Proxy {
+    let pass =
+        |_, _| -> futures::future::BoxFuture<'static, Fault> { Box::pin(async { Fault::Pass }) };
+    Proxy::start(cluster.client.clone(), Arc::new(pass))
+        .await
+        .unwrap()
 }
 
 /// A rule for a taint of its own, and for the same nodes and condition as the guide's.
@@ -63,15 +94,7 @@ async fn compat_j_freeze_stops_every_rule_until_it_is_taken_off() {
             .contains("something is wrong")
     );
     cluster.agent_reports("node-01", "True").await;
-    cluster
-        .until_status("agent", "the change was seen", |status| {
-            status.node_evaluations[0].condition_results[0]
-                .current_status
-                .as_str()
-                == "True"
-        })
-        .await
-        .unwrap();
+    until_agent_is_seen(&cluster, "agent", "True").await;
     assert_eq!(cluster.readiness_taints("node-01").await.unwrap().len(), 2);
     freeze(&cluster, "other", json!(null)).await;
     cluster.until_released("node-01").await;
@@ -113,13 +136,7 @@ async fn compat_j_alarm_freezes_when_most_nodes_regress_and_is_released_by_hand(
         cluster.agent_reports(name, "False").await;
     }
     until_ready_is(&cluster, "agent", "False", "Frozen").await;
-    cluster
-        .until_status("agent", "every change was seen", |status| {
-            let mut nodes = status.node_evaluations.iter();
-            nodes.all(|node| node.condition_results[0].current_status.as_str() == "False")
-        })
-        .await
-        .unwrap();
+    until_agent_is_seen(&cluster, "agent", "False").await;
     assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 10);
     host.kill().await.unwrap();
     // It stands in the cluster, so another host is frozen as well.
@@ -185,11 +202,7 @@ async fn compat_j_alarm_takes_a_new_node_for_a_new_one_whatever_its_name() {
     for name in &names {
         cluster.agent_reports(name, "True").await;
     }
-    let pass =
-        |_, _| -> futures::future::BoxFuture<'static, Fault> { Box::pin(async { Fault::Pass }) };
-    let proxy = Proxy::start(cluster.client.clone(), Arc::new(pass))
-        .await
-        .unwrap();
+    let proxy = observer(&cluster).await;
     let arguments = ["--freeze-when-regressed=50", "--freeze-window=1h"];
     let host = proxy.start_host_with(&cluster, &arguments).await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
@@ -228,11 +241,7 @@ async fn compat_j_freeze_is_carried_on_by_another_rule_where_its_carrier_goes() 
         "--metrics-bind-address=127.0.0.1:0",
         "--metrics-secure=false",
     ];
-    let pass =
-        |_, _| -> futures::future::BoxFuture<'static, Fault> { Box::pin(async { Fault::Pass }) };
-    let proxy = Proxy::start(cluster.client.clone(), Arc::new(pass))
-        .await
-        .unwrap();
+    let proxy = observer(&cluster).await;
     let host = proxy.start_host_with(&cluster, &arguments).await.unwrap();
     let metrics = host.served_at("metrics are served").unwrap();
     for name in ["first", "second", "third"] {
@@ -274,15 +283,7 @@ async fn compat_j_freeze_is_carried_on_by_another_rule_where_its_carrier_goes() 
     watches.send_modify(|watches| watches.paused = false);
     until_carried(&cluster, "third", "why").await;
     cluster.agent_reports("node-01", "True").await;
-    cluster
-        .until_status("third", "the change was seen", |status| {
-            status.node_evaluations[0].condition_results[0]
-                .current_status
-                .as_str()
-                == "True"
-        })
-        .await
-        .unwrap();
+    until_agent_is_seen(&cluster, "third", "True").await;
     let key = "readiness.k8s.io/third";
     assert_eq!(cluster.tainted(key).await.unwrap(), 1);
 
@@ -327,11 +328,7 @@ async fn compat_j_freeze_outlives_its_carrier_also_where_no_host_sees_it_go() {
         .unwrap();
     cluster.agent_reports("node-01", "True").await;
     let host = cluster.start_host().await.unwrap();
-    wait::until_true("the carrier is gone", || async {
-        Ok(rules.get_opt("first").await?.is_none())
-    })
-    .await
-    .unwrap();
+    until_gone(&cluster, "first").await;
     assert_eq!(carried(&cluster, "second").await.as_deref(), Some("why"));
     until_ready_is(&cluster, "second", "False", "Frozen").await;
     assert_eq!(cluster.tainted("readiness.k8s.io/second").await.unwrap(), 1);
@@ -347,40 +344,12 @@ async fn compat_j_freeze_outlives_its_carrier_also_where_no_host_sees_it_go() {
 
 /// Nobody may put the annotation on this rule.
 async fn forbid(cluster: &Cluster, rule: &str) {
-    let policy = format!(
-        "
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {{name: no-freeze}}
-spec:
-  matchConstraints:
-    resourceRules: [{{apiGroups: [readiness.node.x-k8s.io], apiVersions: [v1alpha1], operations: [UPDATE], resources: [nodereadinessrules]}}]
-  validations:
-    - expression: \"object.metadata.name != '{rule}' || !has(object.metadata.annotations) || !('{FREEZE}' in object.metadata.annotations)\"
-      message: nobody freezes this one
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {{name: no-freeze}}
-spec: {{policyName: no-freeze, validationActions: [Deny]}}
-"
+    let expression = format!(
+        "object.metadata.name != '{rule}' || !('{FREEZE}' in object.metadata.?annotations.orValue({{}}))"
     );
-    cluster.apply(&policy).unwrap();
     let probe = json!({ "metadata": { "annotations": { FREEZE: "probe" } } });
-    let parameters = PatchParams {
-        dry_run: true,
-        ..PatchParams::default()
-    };
-    wait::until_true("the admission policy is in force", || async {
-        let patch = Patch::Merge(&probe);
-        Ok(cluster
-            .rules()
-            .patch(rule, &parameters, &patch)
-            .await
-            .is_err())
-    })
-    .await
-    .unwrap();
+    let refused = cluster.keep_out_of_rules(&expression, rule, probe).await;
+    refused.unwrap();
 }
 
 /// Whoever may not write rules has frozen them all the same, and says that it is not to be seen.
@@ -405,17 +374,58 @@ async fn a_freeze_that_cannot_be_written_is_told() {
         .until_event("second", "FreezeNotWritten")
         .await
         .unwrap();
-    assert!(note.contains("nobody freezes this one"), "{note}");
-    // It waits, and it can be released where it stands.
-    assert!(rules.get_opt("first").await.unwrap().is_some());
+    assert!(note.contains("not wanted here"), "{note}");
+    // It waits, says for whom, and can be released where it stands.
+    let note = cluster
+        .until_event("first", "FreezeNotCarriedOn")
+        .await
+        .unwrap();
+    let says = |text: &str| text.contains("rule 'second'") && text.contains("not wanted here");
+    assert!(says(&note), "{note}");
+    until_ready_is(&cluster, "first", "False", "FreezeNotCarriedOn").await;
+    let stored = rules.get("first").await.unwrap();
+    let conditions = stored.status.unwrap().conditions;
+    let ready = conditions.iter().find(|one| one.r#type == "Ready").unwrap();
+    assert!(says(&ready.message), "{}", ready.message);
     freeze(&cluster, "first", json!(null)).await;
     until_ready_is(&cluster, "second", "True", "Enforced").await;
-    wait::until_true("the carrier is gone", || async {
-        Ok(rules.get_opt("first").await?.is_none())
-    })
-    .await
-    .unwrap();
+    until_gone(&cluster, "first").await;
     host.terminate().await.unwrap();
+}
+
+/// Nobody touches either rule: the one that is to carry the freeze is tried until it can.
+#[tokio::test]
+async fn a_freeze_is_carried_on_when_nobody_is_against_it_any_more() {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 1).await;
+    let host = cluster.start_host().await.unwrap();
+    for name in ["first", "second"] {
+        cluster.apply(&rule(name)).unwrap();
+        until_ready_is(&cluster, name, "True", "Enforced").await;
+    }
+    forbid(&cluster, "second").await;
+    freeze(&cluster, "first", json!("why")).await;
+    until_ready_is(&cluster, "second", "False", "Frozen").await;
+    let rules = cluster.rules();
+    rules
+        .delete("first", &DeleteParams::default())
+        .await
+        .unwrap();
+    until_ready_is(&cluster, "first", "False", "FreezeNotCarriedOn").await;
+    cluster.admit().unwrap();
+    until_carried(&cluster, "second", "why").await;
+    until_gone(&cluster, "first").await;
+    // Where nothing is against it, a hand-over is nothing to warn of.
+    cluster.apply(&rule("third")).unwrap();
+    until_ready_is(&cluster, "third", "False", "Frozen").await;
+    cluster.delete_rule("second").await.unwrap();
+    assert_eq!(carried(&cluster, "third").await.as_deref(), Some("why"));
+    host.terminate().await.unwrap();
+    let told = cluster
+        .events("second", "FreezeNotCarriedOn")
+        .await
+        .unwrap();
+    assert_eq!(told, [""; 0]);
 }
 
 /// The rule that is to carry the freeze cannot: its own status says all the same what is so.
