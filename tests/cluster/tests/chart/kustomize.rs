@@ -102,8 +102,8 @@ async fn compat_046_kustomize_is_accepted_and_says_what_the_chart_says() {
         panic!("{lines:?}")
     };
     let commands = format!("{} --wait=false", commands.trim_end());
-    let said = helm.shell(&cluster, &commands, &cli_tests::program::workspace());
-    let said = said.await.unwrap();
+    let workspace = cli_tests::program::workspace();
+    let said = helm.shell(&cluster, &commands, &workspace).await.unwrap();
     assert!(said.contains("rule/agent: finalizer removed\n"), "{said}");
     assert!(
         said.contains("nodereadinessrules.readiness.node.x-k8s.io\" deleted"),
