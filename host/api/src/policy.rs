@@ -17,7 +17,7 @@ use crate::rule::status::Condition;
     group = "readiness.node.x-k8s.io",
     version = "v1alpha1",
     kind = "ReadinessPolicy",
-    doc = "A ReadinessPolicy is a WebAssembly module that decides for the NodeReadinessRules that name it. This version of the controller checks and stores such objects, and does not act on them yet: a rule that names one is Stalled.",
+    doc = "A ReadinessPolicy is a WebAssembly module that decides for the NodeReadinessRules that name it. A new module takes the place of the one before only where every step of its status is reached; until then the last good one goes on.",
     plural = "readinesspolicies",
     singular = "readinesspolicy",
     shortname = "nrp",

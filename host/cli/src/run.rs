@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
 use self::go_flags::boolean;
+use crate::compile_policy;
 use crate::exit::Exit;
 use crate::input::BadInput;
 use crate::output;
@@ -141,6 +142,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             .then(|| leader_election(leader_election_namespace))
             .transpose()?,
         requests: requests.limit()?,
+        compiler: Some(compile_policy::compiler()),
     };
     log.start()?;
     if !matches!(pprof_bind_address.as_str(), "" | "0") {

@@ -41,7 +41,7 @@ fn each_rule_has_the_policy_that_it_names() {
     ];
 
     let without = build(&RuleSet::default(), &objects, &one);
-    let why = "spec.policy.name: there is no policy \"steady\"; this version has only \"default\"";
+    let why = "spec.policy.name: there is no policy \"steady\": apply a ReadinessPolicy of that name, or name another";
     assert_eq!(without.refused.get("names-steady").unwrap(), why);
     assert!(without.stalled.contains("names-steady"));
     let mut unusable = without.active.iter().filter(|active| active.stalled);

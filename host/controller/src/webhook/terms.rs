@@ -49,8 +49,10 @@ pub(super) fn problems(
     };
     let policy = match policies.of(&rule) {
         Ok(policy) => policy,
-        Err(NoPolicy { name }) => {
-            let detail = "there is no such policy; this version has only \"default\"".to_owned();
+        // It may become ready, and is applied together with its rule.
+        Err(NoPolicy { why: Some(_), .. }) => return Vec::new(),
+        Err(NoPolicy { name, why: None }) => {
+            let detail = "there is no such policy: apply a ReadinessPolicy of that name first, or name another".to_owned();
             return invalid("spec.policy.name".to_owned(), &Value::from(name), detail);
         }
     };

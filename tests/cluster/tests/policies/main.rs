@@ -1,0 +1,5 @@
+//! `ReadinessPolicy` objects: where a module comes from, and what becomes of the rules that name it.
+#![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
+
+mod changes;
+mod world;
