@@ -2,4 +2,5 @@
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
 mod changes;
+mod registry;
 mod world;
