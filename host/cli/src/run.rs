@@ -155,7 +155,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("the asynchronous runtime does not start")?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
         let shutdown = async move {
@@ -175,7 +175,10 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             }
             done => Ok(done.map(|()| Exit::Success)?),
         }
-    })
+    });
+    // A module that is being compiled does not hold up the end.
+    runtime.shutdown_background();
+    done
 }
 
 fn leader_election(namespace: String) -> Result<LeaderElection, BadInput> {

@@ -5,7 +5,10 @@
 //! [`Policies`], which is exchanged as a whole.
 
 mod admit;
+mod breaker;
 mod bring;
+mod known;
+mod of_rule;
 mod order;
 mod status;
 mod trouble;
@@ -19,14 +22,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use engine::Policy;
 use planner::rule::{DEFAULT_POLICY, Rule};
 
+pub(crate) use breaker::Breaker;
+pub use of_rule::{OnFailure, RulePolicy};
 pub(crate) use watch::{First, watch};
 pub(crate) use work::Keeper;
 
 /// By name. One of them is [`DEFAULT_POLICY`].
 #[derive(Debug, Clone)]
 pub struct Policies {
-    default: Policy,
-    others: BTreeMap<String, Result<Policy, String>>,
+    default: RulePolicy,
+    others: BTreeMap<String, Result<RulePolicy, String>>,
 }
 
 /// A rule names a policy that is not there, or cannot decide yet.
@@ -53,14 +58,15 @@ impl Policies {
     /// That of rules that name none, alone.
     pub fn new(default: Policy) -> Self {
         Self {
-            default,
+            default: default.into(),
             others: BTreeMap::new(),
         }
     }
 
     /// With one more, or with another one by that name.
     #[must_use]
-    pub fn with(mut self, name: String, policy: Policy) -> Self {
+    pub fn with(mut self, name: String, policy: impl Into<RulePolicy>) -> Self {
+        let policy = policy.into();
         if name == DEFAULT_POLICY {
             self.default = policy;
         } else {
@@ -84,7 +90,7 @@ impl Policies {
     }
 
     /// That of rules that name none.
-    pub fn default_policy(&self) -> &Policy {
+    pub fn default_policy(&self) -> &RulePolicy {
         &self.default
     }
 
@@ -98,7 +104,7 @@ impl Policies {
     /// # Errors
     ///
     /// The rule names one that is not there, or is not ready.
-    pub fn of(&self, rule: &Rule) -> Result<&Policy, NoPolicy> {
+    pub fn of(&self, rule: &Rule) -> Result<&RulePolicy, NoPolicy> {
         if rule.policy == DEFAULT_POLICY {
             return Ok(&self.default);
         }

@@ -225,7 +225,10 @@ impl Reviewer {
         };
         let mut review = change.review(others.values().map(Arc::as_ref));
         if let Some(rule) = change.wants_terms() {
-            review.add(terms::problems(rule, &self.policies.get(), &self.prefixes));
+            let policies = self.policies.get();
+            review.add(terms::problems(rule, &policies, &self.prefixes));
+            let waits = terms::waits(rule, &policies, &self.prefixes);
+            review.warnings.extend(waits);
         }
         if let Some(refusal) = review.refusal() {
             return Err(refusal);

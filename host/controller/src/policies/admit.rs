@@ -9,6 +9,7 @@ use planner::question::{Completion, NodeAnswers};
 use planner::rule::{DEFAULT_POLICY, Effect, Enforcement, Matching, Requirement, Rule, Status};
 use planner::rule::{TAINT_PREFIX, TaintId};
 
+use super::RulePolicy;
 use super::bring::Brought;
 use super::order::Order;
 use super::trouble::{Step, Trouble};
@@ -20,7 +21,7 @@ pub(super) fn load(
     compiler: Option<&Compiler>,
     brought: &Brought,
     order: &Order,
-) -> Result<Policy, Trouble> {
+) -> Result<RulePolicy, Trouble> {
     let loaded = if brought.is_built_in && order.limits == PolicyLimits::default() {
         engine.default_policy()
     } else {
@@ -36,7 +37,7 @@ pub(super) fn load(
     })?;
     let forbidden = order.forbidden(policy.imports());
     if forbidden.is_empty() {
-        return Ok(policy);
+        return Ok(RulePolicy::of_object(policy, order.on_failure));
     }
     let message = format!(
         "it asks {}, which spec.allow does not grant: add it there, or take another module",

@@ -8,10 +8,13 @@ use planner::Timestamp;
 use planner::rule::Status;
 
 use super::trouble::{Step, Trouble};
+use super::{Breaker, RulePolicy};
 use crate::status::clip;
 
 /// The condition that sums up the others.
-const READY: &str = "Ready";
+pub(super) const READY: &str = "Ready";
+/// The condition of a module that is not asked for a while.
+pub(super) const FAILING: &str = "Failing";
 /// The longest message, in bytes.
 const MESSAGE: usize = 4096;
 /// Longer ones are left out of the status: half of one is none.
@@ -20,7 +23,7 @@ const PARAMETERS: usize = 65_536;
 /// The module that decides.
 #[derive(Debug, Clone)]
 pub(super) struct Good {
-    pub(super) policy: Policy,
+    pub(super) policy: RulePolicy,
     pub(super) digest: String,
 }
 
@@ -50,6 +53,7 @@ pub(super) fn compose(
     });
     let (status, reason, message) = ready(&found);
     let all = steps.chain([(READY, status, reason, message)]);
+    let all = all.chain(found.good.map(failing));
     let conditions = all.map(|(r#type, status, reason, message)| {
         let mut same = before.iter();
         let same = same.find(|condition| condition.r#type == r#type && condition.status == status);
@@ -62,7 +66,7 @@ pub(super) fn compose(
             message: clip(&message, MESSAGE),
         }
     });
-    let policy = found.good.map(|good| &good.policy);
+    let policy = found.good.map(|good| &*good.policy);
     let imports = policy.into_iter().flat_map(Policy::imports);
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     ReadinessPolicyStatus {
@@ -130,6 +134,20 @@ fn ready(found: &Found<'_>) -> (Status, String, String) {
     }
 }
 
+/// Does the module that decides fail again and again?
+fn failing(good: &Good) -> (&'static str, Status, String, String) {
+    match good.policy.breaker().and_then(Breaker::open) {
+        Some(open) => {
+            let message = format!(
+                "it failed {} times in a row and is not asked before {}; the last time: {}",
+                open.failures, open.until, open.last.message
+            );
+            (FAILING, Status::True, open.last.kind.to_owned(), message)
+        }
+        None => (FAILING, Status::False, "Works".to_owned(), String::new()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +168,7 @@ mod tests {
         let engine = engine::Engine::new(&engine::Options::one_at_a_time()).unwrap();
         let policy = engine.default_policy().unwrap();
         let good = Good {
-            policy,
+            policy: policy.into(),
             digest: "sha256:good".to_owned(),
         };
         let fine = Found {
@@ -168,7 +186,8 @@ mod tests {
                 ("Fetched", yes),
                 ("Verified", yes),
                 ("Compatible", yes),
-                ("Ready", yes)
+                ("Ready", yes),
+                ("Failing", no)
             ]
         );
         assert!(
@@ -191,7 +210,8 @@ mod tests {
                 ("Fetched", yes),
                 ("Verified", no),
                 ("Compatible", Status::Unknown),
-                ("Ready", no)
+                ("Ready", no),
+                ("Failing", no)
             ]
         );
         assert_eq!(after.last_good_digest.as_deref(), Some("sha256:good"));
@@ -207,7 +227,7 @@ mod tests {
             .iter()
             .map(|found| found.last_transition_time.0)
             .collect();
-        assert_eq!(times, [at(1), at(2), at(2), at(2)]);
+        assert_eq!(times, [at(1), at(2), at(2), at(2), at(1)]);
 
         let none = compose(
             Found {

@@ -2,38 +2,30 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::ReadinessPolicy;
-use api::rule::status::Condition;
-use engine::{Compiler, Engine, Policy};
+use engine::{Compiler, Engine};
 use fetch::Digest;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource, ResourceExt};
 use planner::Timestamp;
-use planner::rule::Rule;
+use planner::rule::{Rule, Status};
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::admit;
 use super::bring::bring;
+use super::known::{Asked, Attempt, Known, apart};
 use super::order::Order;
-use super::status::{Found, Good, compose};
-use super::trouble::{Step, Trouble};
+use super::status::{FAILING, READY, compose};
+use super::trouble::Step;
 use super::watch::First;
 use crate::client::{RequestError, patch_status};
 use crate::events::Object;
 use crate::metrics::Write;
 use crate::queue::LAST_RETRY;
 use crate::shared::Shared;
-
-/// A new value of this annotation has the module brought again, and a tag looked up again.
-const FETCH_AGAIN: &str = "readiness.node.x-k8s.io/fetch-again";
-/// How long before a second attempt; twice as long before each further one, …
-const FIRST_RETRY: Duration = Duration::from_secs(2);
-/// … and at most so long.
-const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
 
 /// Keeps the policies as their objects want them.
 pub(crate) struct Keeper {
@@ -43,46 +35,6 @@ pub(crate) struct Keeper {
     compiler: Option<Compiler>,
     first: Arc<First>,
     known: HashMap<String, Known>,
-}
-
-/// What is known of one policy.
-#[derive(Debug)]
-struct Known {
-    uid: String,
-    asked: Asked,
-    digest: Option<String>,
-    signer: Option<String>,
-    trouble: Option<Trouble>,
-    /// Loaded, and refused for the sake of a rule, which may change.
-    candidate: Option<Policy>,
-    good: Option<Good>,
-    failures: u32,
-    again: Option<Instant>,
-    /// As they were told last.
-    told: Vec<Condition>,
-}
-
-/// What makes a module to be brought again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Asked {
-    generation: Option<i64>,
-    annotation: Option<String>,
-}
-
-impl Asked {
-    fn of(object: &ReadinessPolicy) -> Self {
-        Self {
-            generation: object.metadata.generation,
-            annotation: object.annotations().get(FETCH_AGAIN).cloned(),
-        }
-    }
-}
-
-/// How far a module came.
-struct Attempt {
-    digest: Option<String>,
-    signer: Option<String>,
-    policy: Result<Policy, Trouble>,
 }
 
 impl Keeper {
@@ -279,6 +231,17 @@ impl Keeper {
             uid: &known.uid,
         };
         let events = &self.shared.events;
+        let failing = known
+            .told
+            .iter()
+            .find(|condition| condition.r#type == FAILING);
+        match failing.filter(|failing| failing.status == Status::True) {
+            Some(failing) => {
+                let note = format!("Policy fails ({}): {}", failing.reason, failing.message);
+                events.warn(policy, "PolicyFails", &failing.reason, note);
+            }
+            None => events.settled(&known.uid, "PolicyFails"),
+        }
         for step in Step::ALL {
             match known
                 .trouble
@@ -286,11 +249,9 @@ impl Keeper {
                 .filter(|trouble| trouble.step == step)
             {
                 Some(trouble) => {
-                    let note = known
-                        .told
-                        .last()
-                        .map(|ready| ready.message.clone())
-                        .unwrap_or_default();
+                    let mut told = known.told.iter();
+                    let ready = told.find(|condition| condition.r#type == READY);
+                    let note = ready.map_or_else(String::new, |ready| ready.message.clone());
                     events.warn(policy, step.event(), &trouble.reason, note);
                 }
                 None => events.settled(&known.uid, step.event()),
@@ -298,111 +259,4 @@ impl Keeper {
         }
         Ok(())
     }
-}
-
-impl Known {
-    fn new(uid: String, object: &ReadinessPolicy) -> Self {
-        Self {
-            uid,
-            asked: Asked::of(object),
-            digest: None,
-            signer: None,
-            trouble: None,
-            candidate: None,
-            good: None,
-            failures: 0,
-            again: None,
-            told: Vec::new(),
-        }
-    }
-
-    fn is_untried(&self) -> bool {
-        self.good.is_none() && self.trouble.is_none()
-    }
-
-    /// What the module was found to be for the same generation, by this host or by the one before: a tag
-    /// is looked up once. Who changes the annotation wants it looked up again.
-    fn pin(&self, object: &ReadinessPolicy, asked: &Asked) -> Option<Digest> {
-        if self.asked.annotation != asked.annotation {
-            return None;
-        }
-        if !self.is_untried() && self.asked.generation == asked.generation {
-            return self.digest.as_deref()?.parse().ok();
-        }
-        let status = object.status.as_ref()?;
-        let is_of_it = status.observed_generation == object.metadata.generation;
-        status.digest.as_deref().filter(|_| is_of_it)?.parse().ok()
-    }
-
-    /// Takes what was loaded, or why nothing was.
-    async fn take(&mut self, attempt: Attempt, rules: Vec<Arc<Rule>>) {
-        let Attempt {
-            digest,
-            signer,
-            policy,
-        } = attempt;
-        (self.digest, self.signer, self.candidate) = (digest, signer, None);
-        match policy {
-            Ok(policy) => {
-                self.candidate = Some(policy);
-                self.compare(rules).await;
-            }
-            Err(trouble) => self.fail(trouble),
-        }
-    }
-
-    /// Lets the candidate decide, where the rules can have it.
-    async fn compare(&mut self, rules: Vec<Arc<Rule>>) {
-        let Some(candidate) = self.candidate.clone() else {
-            return;
-        };
-        let good = self.good.as_ref().map(|good| good.policy.clone());
-        let asked = candidate.clone();
-        match apart(move || admit::agree(&asked, &rules, good.as_ref())).await {
-            Ok(()) => {
-                let digest = self.digest.clone().unwrap_or_default();
-                self.good = Some(Good {
-                    policy: candidate,
-                    digest,
-                });
-                self.candidate = None;
-                self.trouble = None;
-                (self.failures, self.again) = (0, None);
-            }
-            Err(trouble) => self.fail(trouble),
-        }
-    }
-
-    fn fail(&mut self, trouble: Trouble) {
-        self.again = None;
-        if trouble.passes {
-            let wait = FIRST_RETRY
-                .saturating_mul(1 << self.failures.min(16))
-                .min(LONGEST_RETRY);
-            self.failures += 1;
-            self.again = Some(Instant::now() + wait);
-        }
-        self.trouble = Some(trouble);
-    }
-
-    fn found(&self) -> Found<'_> {
-        Found {
-            generation: self.asked.generation,
-            digest: self.digest.as_deref(),
-            signer: self.signer.as_deref(),
-            trouble: self.trouble.as_ref(),
-            good: self.good.as_ref(),
-        }
-    }
-}
-
-/// Off the thread that does everything else.
-async fn apart<T: Send + 'static>(
-    blocks: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
-) -> Result<T, Trouble> {
-    let done = tokio::task::spawn_blocking(blocks).await;
-    done.unwrap_or_else(|error| {
-        let message = format!("the host failed: {error}; please report this");
-        Err(Trouble::passing(Step::Compatible, "HostError", message))
-    })
 }

@@ -72,3 +72,17 @@ pub(super) fn problems(
         }
     }
 }
+
+/// That the rule is stored, and changes no taint before its policy is ready.
+pub(super) fn waits(
+    object: &NodeReadinessRule,
+    policies: &Policies,
+    prefixes: &TaintPrefixes,
+) -> Option<String> {
+    let rule = object.to_rule(prefixes).ok()?;
+    let missing = policies.of(&rule).err()?;
+    missing.why.as_ref()?;
+    Some(format!(
+        "spec.policy.name: {missing}; the rule is Stalled until it is"
+    ))
+}

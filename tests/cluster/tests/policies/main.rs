@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
 mod changes;
+mod failures;
 mod registry;
+mod webhook;
 mod world;
