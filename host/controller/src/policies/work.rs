@@ -96,7 +96,6 @@ impl Keeper {
         };
         let now = Instant::now();
         let is_new = known.asked != asked || known.is_untried();
-        let rules = self.rules(name);
         if is_new || known.again.is_some_and(|again| again <= now) {
             let pin = known.pin(&object, &asked);
             if is_new {
@@ -104,9 +103,9 @@ impl Keeper {
             }
             known.asked = asked;
             let attempt = self.attempt(&object, pin).await;
-            known.take(attempt, rules).await;
+            known.take(attempt, self.rules(name)).await;
         } else if known.candidate.is_some() {
-            known.compare(rules).await;
+            known.compare(self.rules(name)).await;
         }
         if let Some(again) = known.again {
             let wait = again.saturating_duration_since(Instant::now());
