@@ -63,9 +63,9 @@ async fn the_last_good_module_goes_on_until_another_one_can_take_its_place() {
             .contains("ConfigMap default/modules cannot be read")
     );
     both_follow_the_agent(&cluster).await;
-    put_config_map(&cluster, "modules", "a.wasm", b"#!/bin/sh".to_vec()).await;
+    put_config_map(&cluster, "modules", &[("a.wasm", b"#!/bin/sh")]).await;
     until(&cluster, "Fetched", Status::False, "NotAComponent").await;
-    put_config_map(&cluster, "modules", "a.wasm", hostile()).await;
+    put_config_map(&cluster, "modules", &[("a.wasm", &hostile())]).await;
     let status = until(&cluster, "Compatible", Status::False, "ParametersRefused").await;
     assert!(message(&status, "Compatible").contains("rule 'check-finds'"));
     assert_eq!(status.last_good_digest, good.digest);

@@ -9,7 +9,7 @@ use kube::api::PostParams;
 use planner::rule::Status;
 use serde_json::{Value, json};
 
-use crate::world::{apply, hostile, message, rule, start, until};
+use crate::world::{apply, hostile, message, put_config_map, rule, start, until};
 
 /// Pushes a module, and gives its artifact by digest.
 async fn push(registry: &Registry, authority: &Authority, tag: &str, bytes: &[u8]) -> Reference {
@@ -124,4 +124,53 @@ async fn annotate(cluster: &Cluster, value: &str) {
         .patch("steady", &kube::api::PatchParams::default(), &patch)
         .await;
     patched.unwrap();
+}
+
+/// A blob of the registry is a file on a web server with TLS and a password.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_comes_by_https_and_from_an_entry_with_its_signature() {
+    let authority = Authority::new().unwrap();
+    let registry = Registry::private(&authority).unwrap();
+    let cosign = Cosign::new(&registry, None).unwrap();
+    cosign.key("ours").unwrap();
+    let key = std::fs::read_to_string(cosign.folder().join("ours.pub")).unwrap();
+    push(&registry, &authority, "policies/steady:1.0", &hostile()).await;
+
+    let cluster = start().await;
+    let host = cluster.start_host().await.unwrap();
+    let digest = fetch::Digest::of(&hostile()).to_string();
+    let url = format!("{}/v2/policies/steady/blobs/{digest}", registry.url());
+    let https = |digest: &str| {
+        json!({
+            "module": {"https": {
+                "url": url, "ca": authority.pem(),
+                "pullSecret": {"namespace": "default", "name": "registry"}}},
+            "digest": digest,
+        })
+    };
+    put_pull_secret(&cluster, &registry.docker_config(USER, PASSWORD)).await;
+    apply(&cluster, https(&digest)).await;
+    let good = until(&cluster, "Ready", Status::True, "Decides").await;
+    assert_eq!(good.digest.as_deref(), Some(digest.as_str()));
+    let wrong = fetch::Digest::of(&another()).to_string();
+    apply(&cluster, https(&wrong)).await;
+    let status = until(&cluster, "Verified", Status::False, "WrongDigest").await;
+    assert_eq!(status.last_good_digest, good.digest);
+
+    let entry = json!({"namespace": "default", "name": "modules", "key": "a.wasm"});
+    let module = another();
+    put_config_map(&cluster, "modules", &[("a.wasm", &module)]).await;
+    let signed = json!({"module": {"configMap": entry}, "signature": {"keys": [key]}});
+    apply(&cluster, signed).await;
+    until(&cluster, "Verified", Status::False, "Unsigned").await;
+    let file = cosign.folder().join("a.wasm");
+    std::fs::write(&file, &module).unwrap();
+    let bundle = std::fs::read(cosign.sign_file("ours", &file).unwrap()).unwrap();
+    let beside = ("a.wasm.sigstore.json", bundle.as_slice());
+    put_config_map(&cluster, "modules", &[("a.wasm", &hostile()), beside]).await;
+    until(&cluster, "Verified", Status::False, "ReplacedAfterSigning").await;
+    put_config_map(&cluster, "modules", &[("a.wasm", &module), beside]).await;
+    let status = until(&cluster, "Ready", Status::True, "Decides").await;
+    assert_eq!(status.digest, Some(fetch::Digest::of(&module).to_string()));
+    host.terminate().await.unwrap();
 }

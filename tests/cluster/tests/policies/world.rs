@@ -113,12 +113,14 @@ pub async fn until_stalled(cluster: &Cluster, rule: &str, says: &str) {
         .unwrap();
 }
 
-/// Stores an entry, or replaces it.
-pub async fn put_config_map(cluster: &Cluster, name: &str, key: &str, bytes: Vec<u8>) {
+/// Stores a ConfigMap with these entries alone.
+pub async fn put_config_map(cluster: &Cluster, name: &str, entries: &[(&str, &[u8])]) {
     let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "default");
     let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+    let entries = entries.iter();
+    let entries = entries.map(|(key, bytes)| ((*key).to_owned(), ByteString(bytes.to_vec())));
     let map = ConfigMap {
-        binary_data: Some([(key.to_owned(), ByteString(bytes))].into()),
+        binary_data: Some(entries.collect()),
         ..map
     };
     match maps.get_opt(name).await.unwrap() {
