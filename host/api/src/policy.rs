@@ -17,7 +17,7 @@ use crate::rule::status::Condition;
     group = "readiness.node.x-k8s.io",
     version = "v1alpha1",
     kind = "ReadinessPolicy",
-    doc = "A ReadinessPolicy is a WebAssembly module that decides for the NodeReadinessRules that name it. This version of the controller checks and stores such objects, and does not act on them yet: a rule that names one is Stalled.",
+    doc = "A ReadinessPolicy is a WebAssembly module that decides for the NodeReadinessRules that name it. A new module takes the place of the one before only where every step of its status is reached; until then the last good one goes on.",
     plural = "readinesspolicies",
     singular = "readinesspolicy",
     shortname = "nrp",
@@ -74,7 +74,7 @@ pub struct ReadinessPolicySpec {
 
     /// The digest that the module must have: in a registry that of the artifact, elsewhere that of the
     /// module. Without it what is there is taken once, and its digest shown in the status; what is there
-    /// later is not taken before this spec changes.
+    /// later is not taken before this spec changes, or the annotation `readiness.node.x-k8s.io/fetch-again`.
     #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -278,7 +278,8 @@ pub struct ReadinessPolicyStatus {
 
     /// How far the module came that is wanted: `Fetched`, `Verified` (it has the digest, and the
     /// signature), `Compatible` (it keeps the contract, may have what it asks, and takes the parameters of
-    /// the rules that name the policy), and `Ready`: it decides.
+    /// the rules that name the policy), and `Ready`: it decides. `Failing` is about the one that decides: it
+    /// failed again and again, and is not asked for a while.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 32))]
     #[serde(

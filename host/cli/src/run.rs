@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
 use self::go_flags::boolean;
+use crate::compile_policy;
 use crate::exit::Exit;
 use crate::input::BadInput;
 use crate::output;
@@ -141,6 +142,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             .then(|| leader_election(leader_election_namespace))
             .transpose()?,
         requests: requests.limit()?,
+        compiler: Some(compile_policy::compiler()),
     };
     log.start()?;
     if !matches!(pprof_bind_address.as_str(), "" | "0") {
@@ -153,7 +155,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("the asynchronous runtime does not start")?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
         let shutdown = async move {
@@ -173,7 +175,10 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             }
             done => Ok(done.map(|()| Exit::Success)?),
         }
-    })
+    });
+    // A module that is being compiled does not hold up the end.
+    runtime.shutdown_background();
+    done
 }
 
 fn leader_election(namespace: String) -> Result<LeaderElection, BadInput> {

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use api::rule::status::{NodeEvaluation, TaintStatus};
-use engine::Policy;
 use planner::Timestamp;
 use planner::facts::Node;
 use planner::memo::Memo;
@@ -17,6 +16,8 @@ use planner::question::NodeAnswers;
 use planner::rule::{Rule, TaintId, TaintPrefixes};
 use planner::verdict::{TaintAction, Verdict};
 use planner::{bootstrap, ownership};
+
+use crate::policies::RulePolicy;
 
 pub use seats::{Seat, Seats};
 
@@ -28,7 +29,7 @@ pub struct ActiveRule {
     /// `spec.nodeSelector`.
     pub selector: Arc<api::Selector>,
     /// The policy that decides for it.
-    pub policy: Policy,
+    pub policy: RulePolicy,
     /// Can it not be used as it is written? Then nothing is asked, and what it did stays.
     pub stalled: bool,
     /// Nodes that the rule's status shows as held: counts as ownership where the node
@@ -178,9 +179,18 @@ pub fn decide<'a>(
         selected.push(selects);
         relevant.push(active);
     }
-    let seats: Vec<_> = relevant
+    let instead: Vec<_> = relevant
         .iter()
         .zip(&verdicts)
+        .map(|(active, verdict)| active.policy.instead(verdict.as_ref()?))
+        .collect();
+    // What counts: of a failure what its policy wants.
+    let verdict_of =
+        |(verdict, instead)| Option::or(Option::as_ref(instead), Option::as_ref(verdict));
+    let counts: Vec<Option<&Verdict>> = verdicts.iter().zip(&instead).map(verdict_of).collect();
+    let seats: Vec<_> = relevant
+        .iter()
+        .zip(&counts)
         .map(
             |(active, verdict)| match verdict.as_ref()?.result.as_ref() {
                 Ok(decision) if decision.taint == TaintAction::Present => {
@@ -192,14 +202,14 @@ pub fn decide<'a>(
         .collect();
     let candidates: Vec<_> = relevant
         .iter()
-        .zip(&verdicts)
+        .zip(&counts)
         .zip(selected)
         .zip(&seats)
         .map(|(((active, verdict), selected), seat)| Candidate {
             rule: &active.rule,
             selected,
             stalled: active.stalled,
-            verdict: verdict.as_ref(),
+            verdict: *verdict,
             seen_present: active.seen_present.contains(node),
             replaces: replaced(&active.rule, rules.active),
             within_budget: active.rule.budget.is_none() || seat.is_some(),
@@ -243,10 +253,11 @@ fn ask(node: &Arc<Node>, active: &ActiveRule, replaced: Option<&Rule>, now: Time
     };
     let known = active.memo.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(verdict) = known.recall(&mut answers) {
+        active.policy.recalled();
         return verdict;
     }
     drop(known);
-    let verdict = active.policy.evaluate(rule, Box::new(answers));
+    let verdict = active.policy.ask(rule, Box::new(answers), now);
     let mut memo = active.memo.write().unwrap_or_else(PoisonError::into_inner);
     memo.learn(&verdict);
     verdict

@@ -255,6 +255,10 @@ pub(crate) enum Object<'a> {
         name: &'a str,
         uid: &'a str,
     },
+    Policy {
+        name: &'a str,
+        uid: &'a str,
+    },
     /// A `ValidatingWebhookConfiguration`, which may not exist.
     Configuration {
         name: &'a str,
@@ -267,6 +271,7 @@ impl Object<'_> {
         match self {
             Self::Node(node) => ("Node", &node.name, &node.uid),
             Self::Rule { name, uid } => ("NodeReadinessRule", name, uid),
+            Self::Policy { name, uid } => ("ReadinessPolicy", name, uid),
             Self::Configuration { name } => ("ValidatingWebhookConfiguration", name, ""),
         }
     }
@@ -274,7 +279,9 @@ impl Object<'_> {
     fn api_version(&self) -> String {
         match self {
             Self::Node(_) => "v1".into(),
-            Self::Rule { .. } => NodeReadinessRule::api_version(&()).into_owned(),
+            Self::Rule { .. } | Self::Policy { .. } => {
+                NodeReadinessRule::api_version(&()).into_owned()
+            }
             Self::Configuration { .. } => "admissionregistration.k8s.io/v1".into(),
         }
     }

@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     leader: IntGaugeVec,
     pub(crate) node_queue: QueueMetrics,
     pub(crate) rule_queue: QueueMetrics,
+    pub(crate) policy_queue: QueueMetrics,
     queues: QueueVectors,
     /// By UID of the rule.
     rules: RwLock<HashMap<String, Arc<RuleMetrics>>>,
@@ -102,6 +103,7 @@ impl Metrics {
             leader,
             node_queue: queues.of("node"),
             rule_queue: queues.of("nodereadinessrule"),
+            policy_queue: queues.of("readinesspolicy"),
             queues,
             registry,
             rules: RwLock::default(),

@@ -33,6 +33,8 @@ pub struct Options {
     pub leader_election: Option<LeaderElection>,
     /// How many requests may be sent; none: any number.
     pub requests: Option<RequestLimit>,
+    /// How modules of policies are compiled; none: in this process.
+    pub compiler: Option<engine::Compiler>,
 }
 
 /// Where the lease is.
@@ -132,6 +134,7 @@ impl Default for Options {
             webhook: None,
             leader_election: None,
             requests: None,
+            compiler: None,
         }
     }
 }

@@ -1,61 +1,141 @@
-//! The policies that rules can name.
+//! The policies that rules can name: the one that is built in, and those of `ReadinessPolicy` objects.
+//!
+//! What an object wants is brought (`bring`), loaded and compared with what decides now (`admit`), and told
+//! in its status (`status`); `work` does one object after the other. Rules see the result as one
+//! [`Policies`], which is exchanged as a whole.
+
+mod admit;
+mod breaker;
+mod bring;
+mod known;
+mod of_rule;
+mod order;
+mod status;
+mod trouble;
+mod watch;
+mod work;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::Policy;
 use planner::rule::{DEFAULT_POLICY, Rule};
 
+pub(crate) use breaker::Breaker;
+pub use of_rule::{OnFailure, RulePolicy};
+pub(crate) use watch::{First, watch};
+pub(crate) use work::Keeper;
+
 /// By name. One of them is [`DEFAULT_POLICY`].
 #[derive(Debug, Clone)]
 pub struct Policies {
-    default: Policy,
-    others: BTreeMap<String, Policy>,
+    default: RulePolicy,
+    others: BTreeMap<String, Result<RulePolicy, String>>,
 }
 
-/// A rule names a policy that is not there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no policy {name:?}")]
+/// A rule names a policy that is not there, or cannot decide yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoPolicy {
     /// What stands in `spec.policy.name`.
     pub name: String,
+    /// Why it does not decide; none: there is no such policy.
+    pub why: Option<String>,
 }
+
+impl fmt::Display for NoPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Some(why) => write!(f, "policy {:?} is not ready: {why}", self.name),
+            None => write!(f, "there is no policy {:?}", self.name),
+        }
+    }
+}
+
+impl std::error::Error for NoPolicy {}
 
 impl Policies {
     /// That of rules that name none, alone.
     pub fn new(default: Policy) -> Self {
         Self {
-            default,
+            default: default.into(),
             others: BTreeMap::new(),
         }
     }
 
     /// With one more, or with another one by that name.
     #[must_use]
-    pub fn with(mut self, name: String, policy: Policy) -> Self {
+    pub fn with(mut self, name: String, policy: impl Into<RulePolicy>) -> Self {
+        let policy = policy.into();
         if name == DEFAULT_POLICY {
             self.default = policy;
         } else {
-            self.others.insert(name, policy);
+            self.others.insert(name, Ok(policy));
         }
         self
     }
 
+    /// With one that exists and does not decide, because of this.
+    #[must_use]
+    pub(crate) fn with_unready(mut self, name: String, why: String) -> Self {
+        self.others.insert(name, Err(why));
+        self
+    }
+
+    /// Without the one of this name.
+    #[must_use]
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.others.remove(name);
+        self
+    }
+
     /// That of rules that name none.
-    pub fn default_policy(&self) -> &Policy {
+    pub fn default_policy(&self) -> &RulePolicy {
         &self.default
+    }
+
+    /// The names of those that are not built in, ready or not.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.others.keys()
     }
 
     /// The one that decides for a rule.
     ///
     /// # Errors
     ///
-    /// The rule names one that is not there.
-    pub fn of(&self, rule: &Rule) -> Result<&Policy, NoPolicy> {
+    /// The rule names one that is not there, or is not ready.
+    pub fn of(&self, rule: &Rule) -> Result<&RulePolicy, NoPolicy> {
         if rule.policy == DEFAULT_POLICY {
             return Ok(&self.default);
         }
-        self.others.get(&rule.policy).ok_or_else(|| NoPolicy {
+        let missing = |why| NoPolicy {
             name: rule.policy.clone(),
-        })
+            why,
+        };
+        match self.others.get(&rule.policy) {
+            Some(Ok(policy)) => Ok(policy),
+            Some(Err(why)) => Err(missing(Some(why.clone()))),
+            None => Err(missing(None)),
+        }
+    }
+}
+
+/// The policies now. Whoever takes them has those of one moment.
+#[derive(Debug)]
+pub(crate) struct Live(RwLock<Arc<Policies>>);
+
+impl Live {
+    pub(crate) fn new(policies: Policies) -> Self {
+        Self(RwLock::new(Arc::new(policies)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Policies> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Exchanges them.
+    fn change(&self, change: impl FnOnce(Policies) -> Policies) {
+        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Arc::new(change(Policies::clone(&now)));
     }
 }

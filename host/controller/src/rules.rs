@@ -89,9 +89,11 @@ impl RuleSet {
                     if terminating {
                         (rule, selector) = (object.to_last_rule(), api::Selector::nothing());
                     } else if !stalled {
-                        let why = format!(
-                            "spec.policy.name: {missing}; this version has only \"default\""
-                        );
+                        let advice = match missing.why {
+                            Some(_) => "",
+                            None => ": apply a ReadinessPolicy of that name, or name another",
+                        };
+                        let why = format!("spec.policy.name: {missing}{advice}");
                         set.refused.insert(uid.clone(), why);
                         stalled = true;
                     }
@@ -171,7 +173,7 @@ pub(crate) fn failed_check(policy: &Policy, failure: &Failure) -> String {
 }
 
 /// Has the policy nothing against this rule?
-fn accepts(policy: &Policy, rule: &Arc<Rule>) -> Result<(), String> {
+pub(crate) fn accepts(policy: &Policy, rule: &Arc<Rule>) -> Result<(), String> {
     let problems = (policy.check(rule)).map_err(|failure| failed_check(policy, &failure))?;
     let sentences = problems
         .iter()

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::NodeReadinessRule;
 use api::node::Node;
+use api::{NodeReadinessRule, ReadinessPolicy};
 use engine::Engine;
 use futures::{StreamExt, TryStreamExt};
 use kube::runtime::watcher::{self, Event};
@@ -22,7 +22,7 @@ use crate::lease::{self, Election, NoNamespace};
 use crate::limit::Limit;
 use crate::metrics::{self, Metrics, MetricsError};
 use crate::options::{LeaderElection, Options};
-use crate::policies::Policies;
+use crate::policies::{self, Keeper, Live, Policies};
 use crate::rules::has_finalizer;
 use crate::shared::Shared;
 use crate::webhook::{self, WebhookError};
@@ -89,8 +89,9 @@ pub async fn run(
         webhook,
         leader_election,
         requests,
+        compiler,
     } = options;
-    let policies = Arc::new(Policies::new(engine.default_policy()?));
+    let policies = Arc::new(Live::new(Policies::new(engine.default_policy()?)));
     let namespace = match leader_election {
         Some(LeaderElection { namespace }) => Some(lease::namespace(namespace)?),
         None => None,
@@ -110,7 +111,13 @@ pub async fn run(
         None => client,
     };
     let (nodes_synced, rules_synced) = (watch::Sender::new(false), watch::Sender::new(false));
-    let synced = [nodes_synced.subscribe(), rules_synced.subscribe()];
+    let policies_synced = watch::Sender::new(false);
+    let synced = [
+        nodes_synced.subscribe(),
+        rules_synced.subscribe(),
+        policies_synced.subscribe(),
+    ];
+    let rules_known = rules_synced.subscribe();
     // What only a leader may write goes by this one.
     let (mut election, gate, guarded) = match namespace {
         Some(namespace) => {
@@ -169,9 +176,27 @@ pub async fn run(
     tasks.spawn(watch_rules(
         Arc::clone(&shared),
         object_writer,
-        config,
+        config.clone(),
         rules_synced,
     ));
+    let (policy_objects, policy_writer) = reflector::store::<ReadinessPolicy>();
+    let first = Arc::new(policies::First::new(policies_synced));
+    let keeper = Keeper::new(
+        Arc::clone(&shared),
+        policy_objects,
+        engine,
+        compiler,
+        Arc::clone(&first),
+    );
+    let watched = policies::watch(Arc::clone(&shared), policy_writer, config, first);
+    tasks.spawn(async move {
+        let keep = async {
+            // A module is compared by the rules that name it.
+            all([rules_known]).await;
+            keeper.work().await;
+        };
+        tokio::join!(watched, keep);
+    });
     let workers = [node_workers, rule_workers];
     tasks.spawn(work(Arc::clone(&shared), gate, synced, workers));
 
@@ -194,6 +219,7 @@ pub async fn run(
             let finish = async {
                 shared.nodes_due.close();
                 shared.rules_due.close();
+                shared.policies_due.close();
                 tokio::join!(shared.nodes_due.idle(), shared.rules_due.idle());
                 end_servers.send_replace(true);
                 while servers.join_next().await.is_some() {}
@@ -216,11 +242,11 @@ pub async fn run(
 }
 
 /// Nothing is decided before the rules and the nodes are known: a node without its rules would be
-/// let go.
+/// let go. Policies are tried once before, so that their rules are not Stalled after each start.
 async fn work(
     shared: Arc<Shared>,
     gate: Option<Gate>,
-    synced: [watch::Receiver<bool>; 2],
+    synced: [watch::Receiver<bool>; 3],
     [node_workers, rule_workers]: [usize; 2],
 ) {
     all(synced).await;
@@ -249,7 +275,7 @@ async fn work(
 }
 
 /// Waits until all caches are synced.
-async fn all(synced: [watch::Receiver<bool>; 2]) {
+async fn all<const N: usize>(synced: [watch::Receiver<bool>; N]) {
     for mut synced in synced {
         if synced.wait_for(|synced| *synced).await.is_err() {
             // Its watch ended, which ends the loop.
@@ -356,6 +382,7 @@ async fn watch_rules(
 fn rule_changed(shared: &Shared, change: watcher::Result<Event<NodeReadinessRule>>) {
     match change {
         Ok(Event::Apply(rule) | Event::Delete(rule)) => {
+            shared.policy_of_rule_due(&rule);
             let name = rule.name_any();
             if has_finalizer(&rule) && rule.metadata.deletion_timestamp.is_none() {
                 // What it says of its nodes is known when they were looked at.

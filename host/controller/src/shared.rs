@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::node::Written;
 use crate::options::Limits;
 use crate::orphans::{Absent, Orphans};
-use crate::policies::Policies;
+use crate::policies::{Breaker, Live};
 use crate::queue::Queue;
 use crate::reporters::Reporters;
 use crate::rules::{RuleSet, is_same_freeze};
@@ -31,7 +31,7 @@ const COALESCE: Duration = Duration::from_millis(100);
 /// Caches, queues and memory.
 pub(crate) struct Shared {
     pub(crate) client: Client,
-    pub(crate) policies: Arc<Policies>,
+    pub(crate) policies: Arc<Live>,
     pub(crate) events: Events,
     pub(crate) limits: Limits,
     /// The nodes as the watch shows them.
@@ -42,6 +42,9 @@ pub(crate) struct Shared {
     pub(crate) nodes_due: Queue<String>,
     /// Names of rules whose finalizer or status wants work.
     pub(crate) rules_due: Queue<String>,
+    /// Names of policies that want work. Hosts that do not lead work on them too: they take over
+    /// without a gap, and their webhook is asked.
+    pub(crate) policies_due: Queue<String>,
     pub(crate) written: Written,
     pub(crate) orphans: Orphans,
     seats: Seats,
@@ -58,7 +61,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         client: Client,
-        policies: Arc<Policies>,
+        policies: Arc<Live>,
         events: Events,
         limits: Limits,
         nodes: Store<Node>,
@@ -82,6 +85,7 @@ impl Shared {
             objects,
             nodes_due: Queue::new(metrics.node_queue.clone()),
             rules_due: Queue::new(metrics.rule_queue.clone()),
+            policies_due: Queue::new(metrics.policy_queue.clone()),
             written: Written::default(),
             orphans: Orphans::default(),
             seats: Seats::new(facts),
@@ -132,7 +136,7 @@ impl Shared {
         }
         let to_write = to_write.map(|frozen| frozen.rule.clone());
         let prefixes = &self.limits.prefixes;
-        let set = before.build(&objects, &self.policies, prefixes, frozen);
+        let set = before.build(&objects, &self.policies.get(), prefixes, frozen);
         let changed = !set.same_as(&before);
         let contested = if changed {
             contested(before.active.iter().chain(&set.active))
@@ -185,6 +189,28 @@ impl Shared {
         self.all_nodes_due();
         for rule in self.objects.state() {
             self.rules_due.add(rule.name_any());
+        }
+        for policy in self.policies.get().names() {
+            self.policies_due.add(policy.clone());
+        }
+    }
+
+    /// Another module decides for the rules that name this policy, or none, or for another reason.
+    pub(crate) fn policy_changed(&self, policy: &str) {
+        self.refresh_rules();
+        for rule in self.objects.state() {
+            if names_policy(&rule, policy) {
+                self.status_due(&rule.name_any());
+            }
+        }
+    }
+
+    /// A rule may stand in the way of a module that waits, and not any more.
+    pub(crate) fn policy_of_rule_due(&self, rule: &NodeReadinessRule) {
+        let policies = self.policies.get();
+        let mut names = policies.names();
+        if let Some(policy) = names.find(|policy| names_policy(rule, policy)) {
+            self.policies_due.add(policy.clone());
         }
     }
 
@@ -271,6 +297,9 @@ impl Shared {
             let rule = &active.rule;
             let entry = ledger.rule(&rule.uid);
             let outcome = outcomes.next_if(|(decided, _)| decided.rule.uid == rule.uid);
+            if active.policy.breaker().is_some_and(Breaker::take_news) {
+                self.policies_due.add(rule.policy.clone());
+            }
             if rules.beginning.contains(&rule.uid) {
                 continue;
             }
@@ -375,4 +404,9 @@ fn contested<'a>(rules: impl Iterator<Item = &'a ActiveRule>) -> HashSet<String>
     }
     let several = by_taint.into_values().filter(|uids| uids.len() > 1);
     several.flatten().map(str::to_owned).collect()
+}
+
+fn names_policy(rule: &NodeReadinessRule, policy: &str) -> bool {
+    let named = rule.spec.policy.as_ref();
+    named.is_some_and(|named| named.name == policy)
 }

@@ -27,7 +27,7 @@ use crate::certificates::{CertificateError, Files, Served};
 use crate::client::timely;
 use crate::events::Events;
 use crate::options::{Certificates, Webhook};
-use crate::policies::Policies;
+use crate::policies::Live;
 use crate::reporters::Reporters;
 use managed::Managed;
 use serve::Server;
@@ -63,7 +63,7 @@ pub enum WebhookError {
 /// What the webhook shares with the control loop.
 pub(crate) struct Known {
     pub(crate) rules: Store<NodeReadinessRule>,
-    pub(crate) policies: Arc<Policies>,
+    pub(crate) policies: Arc<Live>,
     pub(crate) prefixes: TaintPrefixes,
     pub(crate) reporters: Arc<Reporters>,
     pub(crate) events: Events,
@@ -169,7 +169,7 @@ struct Reviewer {
     /// The rules as they were compared last, by name: to take a selector apart takes longer than to
     /// compare it.
     existing: Mutex<Arc<HashMap<String, Arc<Existing>>>>,
-    policies: Arc<Policies>,
+    policies: Arc<Live>,
     prefixes: TaintPrefixes,
     reporters: Arc<Reporters>,
 }
@@ -225,7 +225,10 @@ impl Reviewer {
         };
         let mut review = change.review(others.values().map(Arc::as_ref));
         if let Some(rule) = change.wants_terms() {
-            review.add(terms::problems(rule, &self.policies, &self.prefixes));
+            let policies = self.policies.get();
+            review.add(terms::problems(rule, &policies, &self.prefixes));
+            let waits = terms::waits(rule, &policies, &self.prefixes);
+            review.warnings.extend(waits);
         }
         if let Some(refusal) = review.refusal() {
             return Err(refusal);

@@ -1,4 +1,4 @@
-use engine::Engine;
+use engine::{Engine, Policy};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ fn rule(mode: &str, matching: &str, parameters: &Value, policy: &Policy) -> Acti
     ActiveRule {
         rule: Arc::new(object.to_rule(&TaintPrefixes::default()).unwrap()),
         selector: Arc::new(object.selector().unwrap()),
-        policy: policy.clone(),
+        policy: policy.clone().into(),
         stalled: false,
         seen_present: Arc::default(),
         memo: Arc::default(),

@@ -18,6 +18,8 @@ impl Shared {
     pub(crate) fn scrape(&self) -> Result<String, Error> {
         let metrics = &self.metrics;
         metrics.queues.set("node", self.nodes_due.state());
+        let policies = self.policies_due.state();
+        metrics.queues.set("readinesspolicy", policies);
         metrics
             .queues
             .set("nodereadinessrule", self.rules_due.state());

@@ -19,7 +19,7 @@ use crate::decide::{Decided, Rules, decide};
 use crate::events::Events;
 use crate::options::Limits;
 use crate::orphans::Absent;
-use crate::policies::Policies;
+use crate::policies::{Live, Policies};
 use crate::shared::Shared;
 
 const DOCUMENT: &str = include_str!("../../../../docs/metrics-and-logs.md");
@@ -39,7 +39,7 @@ impl Idle {
         let (events, _) = Events::new(client.clone(), Duration::MAX, Arc::clone(&metrics));
         let (nodes, _) = reflector::store();
         let (objects, rules) = reflector::store();
-        let policies = Arc::new(Policies::new(engine.default_policy().unwrap()));
+        let policies = Arc::new(Live::new(Policies::new(engine.default_policy().unwrap())));
         let shared = Shared::new(
             client,
             policies,

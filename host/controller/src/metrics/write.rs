@@ -18,6 +18,7 @@ pub(crate) enum Write {
     /// The annotation that freezes every rule: put on one, or taken off one that goes.
     RuleFreeze,
     RuleStatus,
+    PolicyStatus,
     Event,
 }
 
@@ -41,6 +42,7 @@ impl Write {
             Self::RuleFinalizer => "rule_finalizer",
             Self::RuleFreeze => "rule_freeze",
             Self::RuleStatus => "rule_status",
+            Self::PolicyStatus => "policy_status",
             Self::Event => "event",
         }
     }

@@ -2,6 +2,7 @@ use engine::{DEFAULT_POLICY, Engine};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policies::RulePolicy;
 
 fn object(name: &str, policy: &Value) -> Arc<NodeReadinessRule> {
     let object: NodeReadinessRule = serde_json::from_value(json!({
@@ -19,7 +20,7 @@ fn build(before: &RuleSet, objects: &[Arc<NodeReadinessRule>], policies: &Polici
 }
 
 /// The policy that decides for a rule.
-fn policy_of<'a>(set: &'a RuleSet, rule: &str) -> &'a Policy {
+fn policy_of<'a>(set: &'a RuleSet, rule: &str) -> &'a RulePolicy {
     let mut active = set.active.iter();
     &active
         .find(|active| active.rule.name == rule)
@@ -41,7 +42,7 @@ fn each_rule_has_the_policy_that_it_names() {
     ];
 
     let without = build(&RuleSet::default(), &objects, &one);
-    let why = "spec.policy.name: there is no policy \"steady\"; this version has only \"default\"";
+    let why = "spec.policy.name: there is no policy \"steady\": apply a ReadinessPolicy of that name, or name another";
     assert_eq!(without.refused.get("names-steady").unwrap(), why);
     assert!(without.stalled.contains("names-steady"));
     let mut unusable = without.active.iter().filter(|active| active.stalled);
@@ -50,16 +51,16 @@ fn each_rule_has_the_policy_that_it_names() {
 
     let with = build(&without, &objects, &both);
     assert!(!with.same_as(&without) && with.refused.is_empty() && with.stalled.is_empty());
-    assert!(policy_of(&with, "names-none").is(&default));
-    assert!(policy_of(&with, "names-default").is(&default));
-    assert!(policy_of(&with, "names-steady").is(&first));
+    assert!(policy_of(&with, "names-none").is(&default.clone().into()));
+    assert!(policy_of(&with, "names-default").is(&default.clone().into()));
+    assert!(policy_of(&with, "names-steady").is(&first.clone().into()));
     assert!(build(&with, &objects, &both).same_as(&with));
 
     // Although no object changed; and what the one decided is not what the other would.
     let swapped = both.with("steady".to_owned(), second.clone());
     let after = build(&with, &objects, &swapped);
     assert!(!after.same_as(&with));
-    assert!(policy_of(&after, "names-steady").is(&second));
+    assert!(policy_of(&after, "names-steady").is(&second.clone().into()));
     let memo = |set: &RuleSet, rule: usize| Arc::clone(&set.active[rule].memo);
     assert!(Arc::ptr_eq(&memo(&with, 0), &memo(&after, 0)));
     assert_eq!(after.active[2].rule.name, "names-steady");

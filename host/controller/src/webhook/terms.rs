@@ -49,8 +49,10 @@ pub(super) fn problems(
     };
     let policy = match policies.of(&rule) {
         Ok(policy) => policy,
-        Err(NoPolicy { name }) => {
-            let detail = "there is no such policy; this version has only \"default\"".to_owned();
+        // It may become ready, and is applied together with its rule.
+        Err(NoPolicy { why: Some(_), .. }) => return Vec::new(),
+        Err(NoPolicy { name, why: None }) => {
+            let detail = "there is no such policy: apply a ReadinessPolicy of that name first, or name another".to_owned();
             return invalid("spec.policy.name".to_owned(), &Value::from(name), detail);
         }
     };
@@ -69,4 +71,18 @@ pub(super) fn problems(
             invalid("spec.policy".to_owned(), &parameters, detail)
         }
     }
+}
+
+/// That the rule is stored, and changes no taint before its policy is ready.
+pub(super) fn waits(
+    object: &NodeReadinessRule,
+    policies: &Policies,
+    prefixes: &TaintPrefixes,
+) -> Option<String> {
+    let rule = object.to_rule(prefixes).ok()?;
+    let missing = policies.of(&rule).err()?;
+    missing.why.as_ref()?;
+    Some(format!(
+        "spec.policy.name: {missing}; the rule is Stalled until it is"
+    ))
 }

@@ -49,6 +49,7 @@ async fn compat_046_kustomize_is_accepted_and_says_what_the_chart_says() {
     for (object, pointer) in [
         ("clusterrole/NAME-manager-role", "/rules".to_owned()),
         ("role/NAME-leader-election-role", "/rules".to_owned()),
+        ("role/NAME-policy-modules-role", "/rules".to_owned()),
         ("deployment/NAME-manager", format!("{container}/command")),
         ("deployment/NAME-manager", format!("{container}/image")),
         ("deployment/NAME-manager", format!("{container}/resources")),

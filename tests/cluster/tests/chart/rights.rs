@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use crate::{DEPLOYMENT, NAMESPACE, RELEASE};
 
 /// Rights that are not missed here, though they are used.
-const UNSEEN: [(&str, &str); 5] = [
+const UNSEEN: [(&str, &str); 6] = [
     // Only where a patch was refused because the node had changed.
     ("nodes", "get"),
     // Only on API servers that stream no lists, before 1.34.
     ("nodes", "list"),
     ("nodereadinessrules", "list"),
+    ("readinesspolicies", "list"),
     // Without them a lease that is given back is seen later.
     ("leases", "list"),
     ("leases", "watch"),
@@ -80,6 +81,14 @@ impl Role<'_> {
     }
 }
 
+/// Helm installed its definition.
+const POLICY: &str = "
+apiVersion: readiness.node.x-k8s.io/v1alpha1
+kind: ReadinessPolicy
+metadata: {name: own}
+spec: {module: {builtin: {name: default}}}
+";
+
 const CHART: &str = "node-readiness-controller";
 
 #[tokio::test]
@@ -99,6 +108,7 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
     helm.run(&cluster, &install).await.unwrap();
     cluster.create_node(&worker("node-1", false)).await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    cluster.apply(POLICY).unwrap();
     let host = start_pod_of(&cluster, NAMESPACE, DEPLOYMENT, &[]).await;
     let host = host.unwrap();
     cluster.until_held("node-1").await;
@@ -141,7 +151,7 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
             }
         }
     }
-    assert_eq!(missed, 10);
+    assert_eq!(missed, 12);
 }
 
 /// A host that begins anew says that it may not.
@@ -156,6 +166,10 @@ async fn is_missed(cluster: &Cluster, verb: &str, resource: &str) {
         "--ignore-not-found",
     ];
     cluster.plane.kubectl_ok(&lease).unwrap();
+    // A new one has no status yet.
+    let policy = ["delete", "nrp", "--all"];
+    cluster.plane.kubectl_ok(&policy).unwrap();
+    cluster.apply(POLICY).unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     let account = format!("{RELEASE}-{CHART}");
     let kubeconfig = cluster_tests::helm::kubeconfig_of(cluster, NAMESPACE, &account).unwrap();

@@ -228,8 +228,8 @@ async fn a_policy_or_budget_that_it_cannot_have(asked: &Asked) {
     let other = json!({"name": "other"});
     assert_eq!(
         asked.refusal(&apart("policy", other)).await,
-        "validation failed: [spec.policy.name: Invalid value: \"other\": there is no such policy; \
-         this version has only \"default\"]"
+        "validation failed: [spec.policy.name: Invalid value: \"other\": there is no such policy: \
+         apply a ReadinessPolicy of that name first, or name another]"
     );
     // Well formed, and more than a duration can be.
     let long = "9".repeat(30) + "h";

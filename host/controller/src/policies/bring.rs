@@ -1,0 +1,218 @@
+//! From an order to the bytes of a module that are the ones that were ordered.
+
+use std::time::Duration;
+
+use api::policy::{ConfigMapModule, SecretName};
+use fetch::{
+    Access, Authorities, Client as Fetcher, Credentials, Digest, Limits, Module, Problem, Version,
+    Wanted,
+};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client};
+use planner::rule::DEFAULT_POLICY;
+
+use super::order::{Order, Place};
+use super::trouble::{Step, Trouble};
+use crate::client::{RequestError, within};
+
+/// The signature of an entry is beside it, with this at the end of the key.
+const SIGNATURE: &str = ".sigstore.json";
+/// Key of a Secret that holds credentials of registries.
+const DOCKER_CONFIG: &str = ".dockerconfigjson";
+
+/// A module.
+#[derive(Debug)]
+pub(super) struct Brought {
+    pub(super) bytes: Vec<u8>,
+    /// Of the artifact in a registry, else of the bytes.
+    pub(super) digest: String,
+    /// Fingerprint of the key that signed, where one had to.
+    pub(super) signer: Option<String>,
+    /// Is it the host's own, which is compiled already?
+    pub(super) is_built_in: bool,
+}
+
+/// Brings it. `pin`: what a tag, or a place, was found to be before.
+pub(super) async fn bring(
+    client: &Client,
+    timeout: Duration,
+    order: &Order,
+    pin: Option<Digest>,
+) -> Result<Brought, Trouble> {
+    let digest = order.digest.or(pin);
+    let module = match &order.place {
+        Place::BuiltIn(name) if name == DEFAULT_POLICY => {
+            let bytes = engine::DEFAULT_POLICY.to_vec();
+            return Ok(Brought {
+                digest: Digest::of(&bytes).to_string(),
+                bytes,
+                signer: None,
+                is_built_in: true,
+            });
+        }
+        Place::BuiltIn(name) => {
+            let message = format!(
+                "spec.module.builtin.name: there is no {name:?}; this host has \"default\""
+            );
+            return Err(Trouble::lasting(Step::Fetched, "NotFound", message));
+        }
+        Place::ConfigMap(entry) => {
+            let (bytes, bundle) = entry_of(client, timeout, entry).await?;
+            let about = |problem: Problem| {
+                trouble(
+                    &problem,
+                    format!(
+                        "ConfigMap {}/{}, key {}: {problem}",
+                        entry.namespace, entry.name, entry.key
+                    ),
+                )
+            };
+            let module = Module::from_bytes(bytes, digest).map_err(about)?;
+            match order.keys.as_slice() {
+                [] => module,
+                keys => module.signed(bundle.as_deref(), keys).map_err(about)?,
+            }
+        }
+        Place::Fetched {
+            source,
+            pull_secret,
+            authorities,
+            plain_http,
+        } => {
+            let credentials = match pull_secret {
+                Some(name) => credentials(client, timeout, name).await?,
+                None => Credentials::default(),
+            };
+            let fetcher = fetcher(credentials, authorities, *plain_http)?;
+            let wanted = Wanted {
+                source,
+                digest,
+                keys: &order.keys,
+            };
+            let fetched = fetcher.fetch(wanted).await;
+            fetched.map_err(|error| trouble(&error.problem, error.to_string()))?
+        }
+    };
+    let artifact = module
+        .reference
+        .as_ref()
+        .and_then(|reference| match reference.version() {
+            Version::Digest(digest) => Some(*digest),
+            Version::Tag(_) => None,
+        });
+    Ok(Brought {
+        digest: artifact.unwrap_or(module.digest).to_string(),
+        signer: module.signer.map(|signer| signer.to_string()),
+        bytes: module.bytes,
+        is_built_in: false,
+    })
+}
+
+fn fetcher(
+    credentials: Credentials,
+    authorities: &Authorities,
+    plain_http: bool,
+) -> Result<Fetcher, Trouble> {
+    let access = Access {
+        credentials,
+        authorities: authorities.clone(),
+        plain_http,
+    };
+    Fetcher::new(access, Limits::default())
+        .map_err(|error| Trouble::lasting(Step::Fetched, "TLSFailed", error.to_string()))
+}
+
+/// Of a module, and of its signature where there is one.
+async fn entry_of(
+    client: &Client,
+    timeout: Duration,
+    entry: &ConfigMapModule,
+) -> Result<(Vec<u8>, Option<Vec<u8>>), Trouble> {
+    let ConfigMapModule {
+        namespace,
+        name,
+        key,
+    } = entry;
+    let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let map = within(timeout, api.get(name)).await;
+    let what = format!("ConfigMap {namespace}/{name}");
+    let mut map = map.map_err(|error| unread(&what, &error))?;
+    let mut take = |key: &str| {
+        let binary = map.binary_data.as_mut().and_then(|data| data.remove(key));
+        let mut text = || map.data.as_mut().and_then(|data| data.remove(key));
+        binary
+            .map(|bytes| bytes.0)
+            .or_else(|| text().map(String::into_bytes))
+    };
+    let bundle = take(&format!("{key}{SIGNATURE}"));
+    match take(key) {
+        Some(bytes) => Ok((bytes, bundle)),
+        None => {
+            let message = format!(
+                "{what} has no key {key:?}: `kubectl create configmap --from-file={key}` makes one"
+            );
+            Err(Trouble::passing(Step::Fetched, "NotFound", message))
+        }
+    }
+}
+
+async fn credentials(
+    client: &Client,
+    timeout: Duration,
+    SecretName { namespace, name }: &SecretName,
+) -> Result<Credentials, Trouble> {
+    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    let secret = within(timeout, api.get(name)).await;
+    let what = format!("Secret {namespace}/{name}");
+    let mut secret = secret.map_err(|error| unread(&what, &error))?;
+    let config = secret
+        .data
+        .as_mut()
+        .and_then(|data| data.remove(DOCKER_CONFIG));
+    let config = config.ok_or_else(|| {
+        let message = format!(
+            "{what} has no key {DOCKER_CONFIG}: `kubectl create secret docker-registry` makes such a Secret"
+        );
+        Trouble::passing(Step::Fetched, "InvalidPullSecret", message)
+    })?;
+    Credentials::from_docker_config(&config.0).map_err(|error| {
+        Trouble::passing(
+            Step::Fetched,
+            "InvalidPullSecret",
+            format!("{what}: {error}"),
+        )
+    })
+}
+
+/// An object of the cluster could not be read.
+fn unread(what: &str, error: &RequestError) -> Trouble {
+    let reason = match error {
+        RequestError::NotFound(_) => "NotFound",
+        RequestError::Refused(_) => "Forbidden",
+        _ => "APIServerFailed",
+    };
+    let advice = match error {
+        RequestError::Refused(_) => {
+            "; the host may read those of its own namespace, unless it is given more"
+        }
+        _ => "",
+    };
+    Trouble::passing(
+        Step::Fetched,
+        reason,
+        format!("{what} cannot be read: {error}{advice}"),
+    )
+}
+
+/// What a server sends can become another, and a signature can come later: all of it is tried again.
+fn trouble(problem: &Problem, message: String) -> Trouble {
+    let step = match problem {
+        Problem::WrongDigest { .. }
+        | Problem::Unsigned { .. }
+        | Problem::OtherKey { .. }
+        | Problem::Replaced { .. }
+        | Problem::UnreadableSignature { .. } => Step::Verified,
+        _ => Step::Fetched,
+    };
+    Trouble::passing(step, problem.reason(), message)
+}

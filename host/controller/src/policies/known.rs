@@ -1,0 +1,172 @@
+//! What is known of one policy: what its object asked for, and what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::ReadinessPolicy;
+use api::rule::status::Condition;
+use fetch::Digest;
+use kube::ResourceExt;
+use planner::rule::Rule;
+use tokio::time::Instant;
+
+use super::status::{Found, Good};
+use super::trouble::{Step, Trouble};
+use super::{RulePolicy, admit};
+
+/// A new value of this annotation has the module brought again, and a tag looked up again.
+const FETCH_AGAIN: &str = "readiness.node.x-k8s.io/fetch-again";
+/// How long before a second attempt; twice as long before each further one, …
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+/// … and at most so long.
+const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// What is known of one policy.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) uid: String,
+    pub(super) asked: Asked,
+    pub(super) digest: Option<String>,
+    pub(super) signer: Option<String>,
+    pub(super) trouble: Option<Trouble>,
+    /// Loaded, and refused for the sake of a rule, which may change.
+    pub(super) candidate: Option<RulePolicy>,
+    pub(super) good: Option<Good>,
+    pub(super) failures: u32,
+    pub(super) again: Option<Instant>,
+    /// As they were told last.
+    pub(super) told: Vec<Condition>,
+}
+
+/// What makes a module to be brought again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) generation: Option<i64>,
+    pub(super) annotation: Option<String>,
+}
+
+impl Asked {
+    pub(super) fn of(object: &ReadinessPolicy) -> Self {
+        Self {
+            generation: object.metadata.generation,
+            annotation: object.annotations().get(FETCH_AGAIN).cloned(),
+        }
+    }
+}
+
+/// How far a module came.
+pub(super) struct Attempt {
+    pub(super) digest: Option<String>,
+    pub(super) signer: Option<String>,
+    pub(super) policy: Result<RulePolicy, Trouble>,
+}
+
+impl Known {
+    pub(super) fn new(uid: String, object: &ReadinessPolicy) -> Self {
+        Self {
+            uid,
+            asked: Asked::of(object),
+            digest: None,
+            signer: None,
+            trouble: None,
+            candidate: None,
+            good: None,
+            failures: 0,
+            again: None,
+            told: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_untried(&self) -> bool {
+        self.good.is_none() && self.trouble.is_none()
+    }
+
+    /// What the module was found to be for the same generation, by this host or by the one before: a tag
+    /// is looked up once. Who changes the annotation wants it looked up again.
+    pub(super) fn pin(&self, object: &ReadinessPolicy, asked: &Asked) -> Option<Digest> {
+        if self.asked.annotation != asked.annotation {
+            return None;
+        }
+        if !self.is_untried() && self.asked.generation == asked.generation {
+            return self.digest.as_deref()?.parse().ok();
+        }
+        let status = object.status.as_ref()?;
+        let is_of_it = status.observed_generation == object.metadata.generation;
+        status.digest.as_deref().filter(|_| is_of_it)?.parse().ok()
+    }
+
+    /// Takes what was loaded, or why nothing was.
+    pub(super) async fn take(&mut self, attempt: Attempt, rules: Vec<Arc<Rule>>) {
+        let Attempt {
+            digest,
+            signer,
+            policy,
+        } = attempt;
+        (self.digest, self.signer, self.candidate) = (digest, signer, None);
+        match policy {
+            Ok(policy) => {
+                self.candidate = Some(policy);
+                self.compare(rules).await;
+            }
+            Err(trouble) => self.fail(trouble),
+        }
+    }
+
+    /// Lets the candidate decide, where the rules can have it.
+    pub(super) async fn compare(&mut self, rules: Vec<Arc<Rule>>) {
+        let Some(candidate) = self.candidate.clone() else {
+            return;
+        };
+        let good = self.good.as_ref().map(|good| good.policy.clone());
+        let asked = candidate.clone();
+        match apart(move || admit::agree(&asked, &rules, good.as_deref())).await {
+            Ok(()) => {
+                let digest = self.digest.clone().unwrap_or_default();
+                self.good = Some(Good {
+                    policy: candidate,
+                    digest,
+                });
+                self.candidate = None;
+                self.trouble = None;
+                (self.failures, self.again) = (0, None);
+            }
+            Err(trouble) => self.fail(trouble),
+        }
+    }
+
+    pub(super) fn fail(&mut self, trouble: Trouble) {
+        self.again = None;
+        if trouble.passes {
+            let wait = FIRST_RETRY
+                .saturating_mul(1 << self.failures.min(16))
+                .min(LONGEST_RETRY);
+            self.failures += 1;
+            self.again = Some(Instant::now() + wait);
+        }
+        self.trouble = Some(trouble);
+    }
+
+    pub(super) fn found(&self) -> Found<'_> {
+        Found {
+            generation: self.asked.generation,
+            digest: self.digest.as_deref(),
+            signer: self.signer.as_deref(),
+            trouble: self.trouble.as_ref(),
+            good: self.good.as_ref(),
+        }
+    }
+}
+
+/// Off the thread that does everything else.
+pub(super) async fn apart<T: Send + 'static>(
+    blocks: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    let done = tokio::task::spawn_blocking(blocks).await;
+    done.unwrap_or_else(|error| {
+        let message = format!("the host failed: {error}; please report this");
+        Err(Trouble::passing(Step::Compatible, "HostError", message))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! What a `ReadinessPolicy` asks for, with every text taken apart.
+
+use std::time::{Duration, SystemTime};
+
+use api::policy::{ConfigMapModule, HttpsModule, Limits, OciModule, SecretName};
+use api::policy::{ModuleSource, ReadinessPolicySpec};
+use engine::{Import, PolicyLimits};
+use fetch::{Authorities, Digest, PublicKey, Source};
+
+use super::OnFailure;
+use super::trouble::{Step, Trouble};
+
+/// The interfaces that a policy may ask where nothing is said: those about the node and its rule.
+const ALLOWED: [&str; 4] = [
+    "node-readiness:policy/node",
+    "node-readiness:policy/rule",
+    "node-readiness:policy/bootstrap",
+    "node-readiness:policy/time",
+];
+
+/// The module that is wanted.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) place: Place,
+    pub(super) digest: Option<Digest>,
+    /// Who may have signed; empty: nobody has to.
+    pub(super) keys: Vec<PublicKey>,
+    pub(super) limits: PolicyLimits,
+    pub(super) on_failure: OnFailure,
+    allow: Option<Vec<String>>,
+}
+
+/// Where it is.
+#[derive(Debug)]
+pub(super) enum Place {
+    Fetched {
+        source: Source,
+        pull_secret: Option<SecretName>,
+        authorities: Authorities,
+        plain_http: bool,
+    },
+    ConfigMap(ConfigMapModule),
+    BuiltIn(String),
+}
+
+impl Order {
+    pub(super) fn of(spec: &ReadinessPolicySpec) -> Result<Self, Trouble> {
+        let limits = spec
+            .limits
+            .as_ref()
+            .map_or(Ok(PolicyLimits::default()), limits)?;
+        let on_failure = match spec.on_failure.as_deref() {
+            None => OnFailure::default(),
+            Some(word) => OnFailure::parse(word).ok_or_else(|| {
+                let message =
+                    format!("spec.onFailure: {word:?} is none of Hold, Taint and Release");
+                Trouble::lasting(Step::Compatible, "InvalidOnFailure", message)
+            })?,
+        };
+        let digest = spec.digest.as_deref().map(str::parse::<Digest>).transpose();
+        let digest = digest.map_err(|error| {
+            Trouble::lasting(
+                Step::Verified,
+                "InvalidDigest",
+                format!("spec.digest: {error}"),
+            )
+        })?;
+        let mut keys = Vec::new();
+        for (index, pem) in spec
+            .signature
+            .iter()
+            .flat_map(|signature| &signature.keys)
+            .enumerate()
+        {
+            let found = PublicKey::from_pem(pem.as_bytes()).map_err(|error| {
+                let message = format!("spec.signature.keys[{index}]: {error}");
+                Trouble::lasting(Step::Verified, "InvalidKey", message)
+            })?;
+            keys.extend(found);
+        }
+        if keys.is_empty() && spec.signature.is_some() {
+            // Without keys it would not have to be signed.
+            let message =
+                "spec.signature.keys: there is no key: give one, or remove spec.signature";
+            return Err(Trouble::lasting(Step::Verified, "InvalidKey", message));
+        }
+        Ok(Self {
+            place: place(&spec.module)?,
+            digest,
+            keys,
+            limits,
+            on_failure,
+            allow: spec.allow.clone(),
+        })
+    }
+
+    /// What it imports and may not have, without the version.
+    pub(super) fn forbidden<'a>(&self, imports: &'a [Import]) -> Vec<&'a str> {
+        let allowed = |name: &&str| match &self.allow {
+            Some(allow) => allow.iter().any(|allowed| allowed == name),
+            None => ALLOWED.contains(name),
+        };
+        let asked = imports.iter().filter(|import| !import.functions.is_empty());
+        let names = asked.map(|import| import.interface.split('@').next().unwrap_or_default());
+        names.filter(|name| !allowed(name)).collect()
+    }
+}
+
+fn place(module: &ModuleSource) -> Result<Place, Trouble> {
+    let invalid = |field: &str, why: &dyn std::fmt::Display| {
+        let message = format!("spec.module.{field}: {why}");
+        Trouble::lasting(Step::Fetched, "InvalidSource", message)
+    };
+    let believed = |field: &str, ca: Option<&String>| match ca {
+        Some(pem) => Authorities::from_pem(pem.as_bytes(), SystemTime::now())
+            .map_err(|error| invalid(&format!("{field}.ca"), &error)),
+        None => Ok(Authorities::default()),
+    };
+    let source = |field: &str, text: &str| {
+        text.parse::<Source>()
+            .map_err(|error| invalid(field, &error))
+    };
+    match module {
+        ModuleSource {
+            oci:
+                Some(OciModule {
+                    reference,
+                    pull_secret,
+                    ca,
+                    plain_http,
+                }),
+            ..
+        } => Ok(Place::Fetched {
+            source: source("oci.reference", &format!("oci://{reference}"))?,
+            pull_secret: pull_secret.clone(),
+            authorities: believed("oci", ca.as_ref())?,
+            plain_http: plain_http.unwrap_or_default(),
+        }),
+        ModuleSource {
+            https:
+                Some(HttpsModule {
+                    url,
+                    pull_secret,
+                    ca,
+                }),
+            ..
+        } => {
+            if !url.starts_with("https://") {
+                return Err(invalid("https.url", &"it does not begin with https://"));
+            }
+            Ok(Place::Fetched {
+                source: source("https.url", url)?,
+                pull_secret: pull_secret.clone(),
+                authorities: believed("https", ca.as_ref())?,
+                plain_http: false,
+            })
+        }
+        ModuleSource {
+            file: Some(file), ..
+        } => Ok(Place::Fetched {
+            source: Source::File(file.path.clone().into()),
+            pull_secret: None,
+            authorities: Authorities::default(),
+            plain_http: false,
+        }),
+        ModuleSource {
+            config_map: Some(entry),
+            ..
+        } => Ok(Place::ConfigMap(entry.clone())),
+        ModuleSource {
+            builtin: Some(builtin),
+            ..
+        } => Ok(Place::BuiltIn(builtin.name.clone())),
+        _ => {
+            let message =
+                "spec.module: give exactly one of oci, https, file, configMap and builtin";
+            Err(Trouble::lasting(Step::Fetched, "InvalidSource", message))
+        }
+    }
+}
+
+fn limits(limits: &Limits) -> Result<PolicyLimits, Trouble> {
+    let invalid = |field: &str, text: &str, example: &str| {
+        let message =
+            format!("spec.limits.{field}: {text:?} cannot be used: give one such as {example}");
+        Trouble::lasting(Step::Compatible, "InvalidLimits", message)
+    };
+    let memory = limits.memory.as_deref();
+    let deadline = limits.deadline.as_deref();
+    Ok(PolicyLimits {
+        memory: memory
+            .map(|text| bytes(text).ok_or_else(|| invalid("memory", text, "16Mi")))
+            .transpose()?,
+        deadline: deadline
+            .map(|text| duration(text).ok_or_else(|| invalid("deadline", text, "100ms")))
+            .transpose()?,
+    })
+}
+
+fn bytes(text: &str) -> Option<usize> {
+    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let shift = match unit {
+        "" => 0,
+        "Ki" => 10,
+        "Mi" => 20,
+        "Gi" => 30,
+        _ => return None,
+    };
+    let number: usize = text.strip_suffix(unit)?.parse().ok()?;
+    number.checked_mul(1 << shift)
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+    let duration = match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        _ => return None,
+    };
+    Some(duration).filter(|duration| *duration <= Duration::from_secs(10))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! The status of a `ReadinessPolicy`.
+
+use api::policy::ReadinessPolicyStatus;
+use api::rule::status::Condition;
+use engine::Policy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use planner::Timestamp;
+use planner::rule::Status;
+
+use super::trouble::{Step, Trouble};
+use super::{Breaker, RulePolicy};
+use crate::status::clip;
+
+/// The condition that sums up the others.
+pub(super) const READY: &str = "Ready";
+/// The condition of a module that is not asked for a while.
+pub(super) const FAILING: &str = "Failing";
+/// The longest message, in bytes.
+const MESSAGE: usize = 4096;
+/// Longer ones are left out of the status: half of one is none.
+const PARAMETERS: usize = 65_536;
+
+/// The module that decides.
+#[derive(Debug, Clone)]
+pub(super) struct Good {
+    pub(super) policy: RulePolicy,
+    pub(super) digest: String,
+}
+
+/// How it is with the module that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) generation: Option<i64>,
+    /// What it was found to be, where that is known.
+    pub(super) digest: Option<&'a str>,
+    /// Fingerprint of the key that signed it.
+    pub(super) signer: Option<&'a str>,
+    /// Why it does not decide; none: it does.
+    pub(super) trouble: Option<&'a Trouble>,
+    /// The one that decides, if any does.
+    pub(super) good: Option<&'a Good>,
+}
+
+/// The status, with the times of conditions that are as they were.
+pub(super) fn compose(
+    found: Found<'_>,
+    before: &[Condition],
+    now: Timestamp,
+) -> ReadinessPolicyStatus {
+    let steps = Step::ALL.into_iter().map(|step| {
+        let (status, reason, message) = step_of(step, &found);
+        (step.condition(), status, reason, message)
+    });
+    let (status, reason, message) = ready(&found);
+    let all = steps.chain([(READY, status, reason, message)]);
+    let all = all.chain(found.good.map(failing));
+    let conditions = all.map(|(r#type, status, reason, message)| {
+        let mut same = before.iter();
+        let same = same.find(|condition| condition.r#type == r#type && condition.status == status);
+        Condition {
+            r#type: r#type.to_owned(),
+            status,
+            observed_generation: found.generation,
+            last_transition_time: same.map_or(Time(now), |same| same.last_transition_time.clone()),
+            reason,
+            message: clip(&message, MESSAGE),
+        }
+    });
+    let policy = found.good.map(|good| &*good.policy);
+    let imports = policy.into_iter().flat_map(Policy::imports);
+    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    ReadinessPolicyStatus {
+        observed_generation: found.generation,
+        conditions: conditions.collect(),
+        digest: found.digest.map(str::to_owned),
+        last_good_digest: found.good.map(|good| good.digest.clone()),
+        version: policy.and_then(|policy| text(&clip(policy.version(), 256))),
+        contract: policy.and_then(|policy| text(policy.contract())),
+        imports: imports
+            .map(|import| import.interface.clone())
+            .take(64)
+            .collect(),
+        parameters: policy
+            .and_then(|policy| text(policy.parameters()))
+            .filter(|schema| schema.len() <= PARAMETERS),
+    }
+}
+
+fn step_of(step: Step, found: &Found<'_>) -> (Status, String, String) {
+    match found.trouble {
+        Some(trouble) if trouble.step == step => (
+            Status::False,
+            trouble.reason.clone(),
+            trouble.message.clone(),
+        ),
+        Some(trouble) if trouble.step < step => {
+            let message = format!("waits for {}", trouble.step.condition());
+            (Status::Unknown, "Waits".to_owned(), message)
+        }
+        _ => {
+            let (reason, message) = match (step, found.signer) {
+                (Step::Fetched, _) => ("Fetched", found.digest.unwrap_or_default().to_owned()),
+                (Step::Verified, Some(key)) => ("Signed", format!("signed with the key {key}")),
+                (Step::Verified, None) => {
+                    ("NotRequired", "nobody has to have signed it".to_owned())
+                }
+                (Step::Compatible, _) => ("Compatible", String::new()),
+            };
+            (Status::True, reason.to_owned(), message)
+        }
+    }
+}
+
+fn ready(found: &Found<'_>) -> (Status, String, String) {
+    match (found.trouble, found.good) {
+        (None, _) => {
+            let message = format!("{} decides", found.digest.unwrap_or_default());
+            (Status::True, "Decides".to_owned(), message)
+        }
+        (Some(trouble), Some(good)) => {
+            let message = format!(
+                "the last good module {} goes on: {}",
+                good.digest, trouble.message
+            );
+            (Status::False, trouble.reason.clone(), message)
+        }
+        (Some(trouble), None) => {
+            let message = format!(
+                "no module decides, and rules that name it are Stalled: {}",
+                trouble.message
+            );
+            (Status::False, trouble.reason.clone(), message)
+        }
+    }
+}
+
+/// Does the module that decides fail again and again?
+fn failing(good: &Good) -> (&'static str, Status, String, String) {
+    match good.policy.breaker().and_then(Breaker::open) {
+        Some(open) => {
+            let message = format!(
+                "it failed {} times in a row and is not asked before {}; the last time: {}",
+                open.failures, open.until, open.last.message
+            );
+            (FAILING, Status::True, open.last.kind.to_owned(), message)
+        }
+        None => (FAILING, Status::False, "Works".to_owned(), String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn statuses(status: &ReadinessPolicyStatus) -> Vec<(&str, Status)> {
+        let conditions = status.conditions.iter();
+        conditions
+            .map(|condition| (condition.r#type.as_str(), condition.status))
+            .collect()
+    }
+
+    #[test]
+    fn the_step_that_failed_says_why_and_the_last_good_one_is_told() {
+        let engine = engine::Engine::new(&engine::Options::one_at_a_time()).unwrap();
+        let policy = engine.default_policy().unwrap();
+        let good = Good {
+            policy: policy.into(),
+            digest: "sha256:good".to_owned(),
+        };
+        let fine = Found {
+            generation: Some(1),
+            digest: Some("sha256:good"),
+            signer: Some("sha256:key"),
+            trouble: None,
+            good: Some(&good),
+        };
+        let before = compose(fine, &[], at(1));
+        let (yes, no) = (Status::True, Status::False);
+        assert_eq!(
+            statuses(&before),
+            [
+                ("Fetched", yes),
+                ("Verified", yes),
+                ("Compatible", yes),
+                ("Ready", yes),
+                ("Failing", no)
+            ]
+        );
+        assert!(
+            before.version.is_some() && before.contract.is_some() && !before.imports.is_empty()
+        );
+        assert!(before.conditions[1].message.contains("sha256:key"));
+
+        let trouble = Trouble::passing(Step::Verified, "Unsigned", "it is not signed");
+        let broken = Found {
+            generation: Some(2),
+            digest: None,
+            signer: None,
+            trouble: Some(&trouble),
+            ..fine
+        };
+        let after = compose(broken, &before.conditions, at(2));
+        assert_eq!(
+            statuses(&after),
+            [
+                ("Fetched", yes),
+                ("Verified", no),
+                ("Compatible", Status::Unknown),
+                ("Ready", no),
+                ("Failing", no)
+            ]
+        );
+        assert_eq!(after.last_good_digest.as_deref(), Some("sha256:good"));
+        assert_eq!(after.observed_generation, Some(2));
+        let ready = &after.conditions[3];
+        assert_eq!(ready.reason, "Unsigned");
+        assert!(
+            ready.message.contains("sha256:good") && ready.message.contains("it is not signed")
+        );
+        // Fetched is as it was, since when it was.
+        let times: Vec<_> = after
+            .conditions
+            .iter()
+            .map(|found| found.last_transition_time.0)
+            .collect();
+        assert_eq!(times, [at(1), at(2), at(2), at(2), at(1)]);
+
+        let none = compose(
+            Found {
+                good: None,
+                ..broken
+            },
+            &[],
+            at(2),
+        );
+        assert!(none.conditions[3].message.contains("Stalled") && none.version.is_none());
+        assert_eq!(none.last_good_digest, None);
+    }
+}

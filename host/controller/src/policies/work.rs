@@ -1,0 +1,261 @@
+//! One policy after the other: what it wants is brought, loaded, compared and exchanged, and told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use api::ReadinessPolicy;
+use engine::{Compiler, Engine};
+use fetch::Digest;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Resource, ResourceExt};
+use planner::Timestamp;
+use planner::rule::{Rule, Status};
+use serde_json::json;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::admit;
+use super::bring::bring;
+use super::known::{Asked, Attempt, Known, apart};
+use super::order::Order;
+use super::status::{FAILING, READY, compose};
+use super::trouble::Step;
+use super::watch::First;
+use crate::client::{RequestError, patch_status};
+use crate::events::Object;
+use crate::metrics::Write;
+use crate::queue::LAST_RETRY;
+use crate::shared::Shared;
+
+/// Keeps the policies as their objects want them.
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    objects: Store<ReadinessPolicy>,
+    engine: Engine,
+    compiler: Option<Compiler>,
+    first: Arc<First>,
+    known: HashMap<String, Known>,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        objects: Store<ReadinessPolicy>,
+        engine: Engine,
+        compiler: Option<Compiler>,
+        first: Arc<First>,
+    ) -> Self {
+        Self {
+            shared,
+            objects,
+            engine,
+            compiler,
+            first,
+            known: HashMap::new(),
+        }
+    }
+
+    /// Takes policies from the queue, one after the other, for ever.
+    pub(crate) async fn work(mut self) {
+        loop {
+            let name = self.shared.policies_due.take().await;
+            let told = self.reconcile(&name).await;
+            let due = &self.shared.policies_due;
+            match told {
+                Ok(()) => due.succeed(&name),
+                Err(RequestError::NotLeading(_)) => {} // the next term will bring it back
+                Err(error) => {
+                    warn!(policy = name, %error, "the status of the policy could not be written; it will be tried again");
+                    due.retry(name.clone(), LAST_RETRY);
+                }
+            }
+            self.first.tried(&name);
+            self.shared.policies_due.done(&name);
+        }
+    }
+
+    async fn reconcile(&mut self, name: &str) -> Result<(), RequestError> {
+        let object = self.objects.get(&ObjectRef::new(name));
+        let object = object.filter(|object| object.meta().deletion_timestamp.is_none());
+        let Some(object) = object else {
+            if self.known.remove(name).is_some() {
+                info!(
+                    policy = name,
+                    "the policy is gone: rules that name it are Stalled"
+                );
+                self.shared.policies.change(|all| all.without(name));
+                self.shared.policy_changed(name);
+            }
+            return Ok(());
+        };
+        let uid = object.uid().unwrap_or_default();
+        let asked = Asked::of(&object);
+        let mut known = match self.known.remove(name) {
+            Some(known) if known.uid == uid => known,
+            _ => Known::new(uid, &object),
+        };
+        let now = Instant::now();
+        let is_new = known.asked != asked || known.is_untried();
+        if is_new || known.again.is_some_and(|again| again <= now) {
+            let pin = known.pin(&object, &asked);
+            if is_new {
+                known.failures = 0;
+            }
+            known.asked = asked;
+            let attempt = self.attempt(&object, pin).await;
+            known.take(attempt, self.rules(name)).await;
+        } else if known.candidate.is_some() {
+            known.compare(self.rules(name)).await;
+        }
+        if let Some(again) = known.again {
+            let wait = again.saturating_duration_since(Instant::now());
+            self.shared.policies_due.add_after(name.to_owned(), wait);
+        }
+        self.exchange(name, &known);
+        let told = self.tell(&object, &mut known).await;
+        self.known.insert(name.to_owned(), known);
+        told
+    }
+
+    /// The usable rules that name a policy.
+    fn rules(&self, policy: &str) -> Vec<Arc<Rule>> {
+        let prefixes = &self.shared.limits.prefixes;
+        let objects = self.shared.objects.state();
+        let rules = objects
+            .iter()
+            .filter_map(|object| object.to_rule(prefixes).ok());
+        rules
+            .filter(|rule| rule.policy == policy && !rule.terminating)
+            .map(Arc::new)
+            .collect()
+    }
+
+    /// Brings the module, and loads it.
+    async fn attempt(&self, object: &ReadinessPolicy, pin: Option<Digest>) -> Attempt {
+        let shared = &self.shared;
+        let brought = async {
+            let order = Order::of(&object.spec)?;
+            let brought = bring(&shared.client, shared.limits.timeout, &order, pin).await?;
+            Ok((order, brought))
+        };
+        let (order, brought) = match brought.await {
+            Ok(brought) => brought,
+            Err(trouble) => {
+                return Attempt {
+                    // What is pinned stays so, also for the next start.
+                    digest: pin.map(|pin| pin.to_string()),
+                    signer: None,
+                    policy: Err(trouble),
+                };
+            }
+        };
+        let (digest, signer) = (Some(brought.digest.clone()), brought.signer.clone());
+        let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
+        let policy = apart(move || admit::load(&engine, compiler.as_ref(), &brought, &order)).await;
+        Attempt {
+            digest,
+            signer,
+            policy,
+        }
+    }
+
+    /// Lets rules see what changed.
+    fn exchange(&self, name: &str, known: &Known) {
+        let shared = &self.shared;
+        let policies = shared.policies.get();
+        let asks = Rule {
+            policy: name.to_owned(),
+            ..admit::trial()
+        };
+        let now = policies.of(&asks);
+        match (&known.good, &known.trouble) {
+            (Some(good), _) => {
+                if now.is_ok_and(|policy| policy.is(&good.policy)) {
+                    return;
+                }
+                let next = good.policy.clone();
+                info!(
+                    policy = name,
+                    digest = good.digest,
+                    version = next.version(),
+                    "another module decides now"
+                );
+                shared
+                    .policies
+                    .change(|all| all.with(name.to_owned(), next));
+            }
+            (None, trouble) => {
+                let why = trouble
+                    .as_ref()
+                    .map_or_else(String::new, |trouble| trouble.message.clone());
+                if now.is_err_and(|error| error.why.as_ref() == Some(&why)) {
+                    return;
+                }
+                shared
+                    .policies
+                    .change(|all| all.with_unready(name.to_owned(), why));
+            }
+        }
+        shared.policy_changed(name);
+    }
+
+    /// Writes the status if it says something new, and events of what it says.
+    async fn tell(&self, object: &ReadinessPolicy, known: &mut Known) -> Result<(), RequestError> {
+        let stored = object.status.as_ref();
+        let before = match known.told.as_slice() {
+            [] => stored
+                .map(|stored| stored.conditions.as_slice())
+                .unwrap_or_default(),
+            told => told,
+        };
+        let desired = compose(known.found(), before, Timestamp::now());
+        let name = object.name_any();
+        if stored != Some(&desired) {
+            let patch = serde_json::from_value(json!([
+                { "op": "test", "path": "/metadata/uid", "value": object.uid() },
+                { "op": "add", "path": "/status", "value": &desired },
+            ]));
+            let patch = patch.map_err(|error| RequestError::Other(error.to_string()))?;
+            let api = Api::<ReadinessPolicy>::all(self.shared.client.clone());
+            let answer = patch_status(&api, &name, patch, self.shared.limits.timeout).await;
+            self.shared.metrics.wrote(Write::PolicyStatus, &answer);
+            match answer {
+                Err(RequestError::NotFound(_)) => return Ok(()),
+                answer => answer.map(drop)?,
+            }
+        }
+        known.told = desired.conditions;
+        let policy = Object::Policy {
+            name: &name,
+            uid: &known.uid,
+        };
+        let events = &self.shared.events;
+        let failing = known
+            .told
+            .iter()
+            .find(|condition| condition.r#type == FAILING);
+        match failing.filter(|failing| failing.status == Status::True) {
+            Some(failing) => {
+                let note = format!("Policy fails ({}): {}", failing.reason, failing.message);
+                events.warn(policy, "PolicyFails", &failing.reason, note);
+            }
+            None => events.settled(&known.uid, "PolicyFails"),
+        }
+        for step in Step::ALL {
+            match known
+                .trouble
+                .as_ref()
+                .filter(|trouble| trouble.step == step)
+            {
+                Some(trouble) => {
+                    let mut told = known.told.iter();
+                    let ready = told.find(|condition| condition.r#type == READY);
+                    let note = ready.map_or_else(String::new, |ready| ready.message.clone());
+                    events.warn(policy, step.event(), &trouble.reason, note);
+                }
+                None => events.settled(&known.uid, step.event()),
+            }
+        }
+        Ok(())
+    }
+}
