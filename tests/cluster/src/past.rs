@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
@@ -14,9 +15,12 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::proxy::{Answer, LISTS};
-use crate::wait;
+
+/// A watch that breaks again and again is tried again after a minute at last.
+const LISTS_AGAIN: Duration = Duration::from_secs(3 * 60);
 
 /// What was so when it was remembered, and whether that is still shown.
 pub struct Past {
@@ -68,12 +72,12 @@ impl Past {
     /// Waits until it has caught up. Nothing that is remembered from then on mixes with what was shown before.
     ///
     /// # Errors
-    /// It is behind for more than a minute.
+    /// It is behind for longer than a host waits that lists again.
     pub async fn until_current(&self) -> anyhow::Result<()> {
-        wait::until_true("the server has caught up", async || {
-            Ok(!*self.behind.borrow())
-        })
-        .await
+        let mut behind = self.behind.subscribe();
+        let current = timeout(LISTS_AGAIN, behind.wait_for(|behind| !behind));
+        current.await.context("nobody lists again")??;
+        Ok(())
     }
 
     /// How many lists it answered from the past.
