@@ -109,6 +109,11 @@ async fn compat_023_024_the_finalizer_is_first_and_a_rule_that_goes_does_nothing
     })
     .await
     .unwrap();
+    // What it says last is true from then on.
+    let last = json!(cluster.rules().get("agent").await.unwrap().status);
+    let ready = &last["conditions"][0];
+    let told = ["type", "status", "reason"].map(|field| ready[field].as_str().unwrap());
+    assert_eq!(told, ["Ready", "False", "Released"]);
     cluster.create_node(&worker("node-2", false)).await.unwrap();
     cluster.agent_reports("node-1", "False").await;
     cluster.until_worked_off().await.unwrap();
@@ -121,7 +126,7 @@ async fn compat_023_024_the_finalizer_is_first_and_a_rule_that_goes_does_nothing
         ["example.com/theirs"],
         "it is not put back"
     );
-    assert_eq!(json!(after.status), json!(before.status));
+    assert_eq!(json!(after.status), last);
     cluster
         .patch_rule("agent", json!({ "metadata": { "finalizers": null } }))
         .await
