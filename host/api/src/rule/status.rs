@@ -99,8 +99,8 @@ pub struct NodeCounts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched: Option<i32>,
 
-    /// Selected nodes that carry the taint, without those that conflict. Where the rule is Stalled, also nodes
-    /// that it holds and that its selector does not match any more.
+    /// Selected nodes that carry the taint, without those that conflict. Where the rule is Stalled,
+    /// suspended or a dry run, also nodes that it holds and that its selector does not match any more.
     #[schemars(range(min = 0))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<i32>,
