@@ -1,6 +1,8 @@
 //! Which rule put which taint on a node: one annotation on the node itself, so that a taint is
 //! released when its rule or the match goes away, whoever was down meanwhile.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +74,8 @@ impl Record {
     }
 }
 
-/// The records on a node, sorted. What cannot be read counts as no record: then nothing is
+/// The records on a node, sorted, one of each taint: of several the latest counts, since a rule that takes a
+/// taint over is its owner from then on. What cannot be read counts as no record: then nothing is
 /// released that cannot be proven to be ours. Nor is a record of a taint that no rule can have: a
 /// kubelet may write its node's annotations and not its taints, and must not take off by our hand
 /// what an operator put there.
@@ -86,6 +89,9 @@ pub fn read(node: &Node, prefixes: &TaintPrefixes) -> Vec<Record> {
             ..record
         })
         .collect();
+    records.sort_by(|one, two| two.since.cmp(&one.since).then(one.cmp(two)));
+    let mut taints = BTreeSet::new();
+    records.retain(|record| taints.insert(record.id()));
     records.sort();
     records
 }

@@ -152,6 +152,24 @@ fn a_forged_record_takes_off_no_foreign_taint() {
 }
 
 #[test]
+fn several_records_of_one_taint_are_one_and_the_latest_counts() {
+    let record = |rule: &str, seconds| {
+        ownership::Record::new(&id("agent"), &self::rule(rule), at(seconds), "Held")
+    };
+    let records = [record("a", 1), record("b", 2), record("a", 1)];
+    let value = serde_json::to_string(&records).unwrap();
+    let mut node = tainted();
+    node.annotations.set(ownership::ANNOTATION, Some(&value));
+    let read = ownership::read(&node, &TaintPrefixes::default());
+    assert_eq!(read, [record("b", 2)]);
+    // The earlier owner has no say in it.
+    let case = || Case::not_selected(rule("a"));
+    let stalled = BTreeSet::from(["b-uid".to_owned()]);
+    assert!(plan_with(&node, &[case()], &stalled).changes.is_empty());
+    assert_eq!(plan_for(&node, &[case()]).changes.remove, [id("agent")]);
+}
+
+#[test]
 fn one_record_that_cannot_be_read_does_not_hide_the_others() {
     let mut node = held_by(&rule("a"));
     let value = node.annotations.get(ownership::ANNOTATION).unwrap();

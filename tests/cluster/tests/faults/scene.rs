@@ -7,13 +7,14 @@ use cluster_tests::GUIDE_TAINT;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::stage::Part;
+use crate::stage::{AGAINST, Part};
 use crate::story::Step;
 
 /// By name; a rule's with `rule/` before it.
 pub type Scene = BTreeMap<String, Value>;
 
 const BREAK_GLASS: &str = "readiness.node.x-k8s.io/break-glass";
+const FREEZE: &str = "readiness.node.x-k8s.io/freeze-all";
 
 pub async fn look(part: &Part) -> anyhow::Result<Scene> {
     let mut scene = Scene::new();
@@ -150,6 +151,15 @@ fn untrue(rule: &Value, scene: &Scene) -> Option<String> {
     if says_none != replaced.is_some_and(|name| !scene.contains_key(&format!("rule/{name}"))) {
         return Some(format!("{message:?} about {replaced:?}"));
     }
+    if let Some(untrue) = untrue_freeze(&status["conditions"][0], scene) {
+        return Some(untrue);
+    }
+    // A patch that is only tried again later ends by itself; what the API server is against does not.
+    let mut failed = status["failedNodes"].as_array().into_iter().flatten();
+    let is_refusal = |message: &str| message.contains(AGAINST);
+    if let Some(failure) = failed.find(|node| !node["message"].as_str().is_some_and(is_refusal)) {
+        return Some(failure.to_string());
+    }
     let counts = &status["nodes"];
     let listed = status["nodeEvaluations"]
         .as_array()
@@ -188,4 +198,77 @@ fn untrue(rule: &Value, scene: &Scene) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether every rule is frozen is written on a rule. Until it is there a status says that it is about to be,
+/// and a moment later that it is.
+fn untrue_freeze(ready: &Value, scene: &Scene) -> Option<String> {
+    let says_so = ready["reason"] == "Frozen";
+    let rules = scene.iter().filter(|(name, _)| name.starts_with("rule/"));
+    let carried = rules.filter_map(|(name, rule)| {
+        let (name, why) = (
+            name.strip_prefix("rule/")?,
+            rule["annotations"][FREEZE].as_str()?,
+        );
+        Some(format!("by annotation {FREEZE} of rule '{name}': {why}"))
+    });
+    let carried: Vec<String> = carried.collect();
+    let message = ready["message"].as_str().unwrap_or_default();
+    let is_so = if says_so {
+        carried
+            .iter()
+            .any(|carried| message.contains(carried.as_str()))
+    } else {
+        // One that cannot be used says that first.
+        carried.is_empty() || ready["reason"] == "InvalidRule"
+    };
+    (!is_so).then(|| format!("{ready}, and the annotations are {carried:?}"))
+}
+
+/// What a rule says of a freeze that is about to be written down is in between, though it is true for a moment.
+#[test]
+fn a_freeze_is_at_rest_when_it_is_written_down_and_every_rule_says_so() {
+    let step = Step {
+        does: vec![],
+        held: &[],
+        rules: &[("agent", "Frozen"), ("other", "Frozen")],
+    };
+    let scene = |annotations: [Value; 2], says: [&str; 2]| {
+        let rule = |annotations: &Value, says: &str| {
+            let message = format!("every rule is frozen {says}: why");
+            let ready = json!({ "type": "Ready", "reason": "Frozen", "message": message });
+            let status = json!({ "observedGeneration": 1, "conditions": [ready],
+                                 "nodes": { "matched": 0, "pending": 0 } });
+            json!({ "generation": 1, "annotations": annotations, "status": status })
+        };
+        let rules = ["rule/agent", "rule/other"].into_iter().map(str::to_owned);
+        let shown = annotations.iter().zip(says);
+        rules
+            .zip(shown.map(|(annotations, says)| rule(annotations, says)))
+            .collect::<Scene>()
+    };
+    let carries = json!({ FREEZE: "why" });
+    let tries = "by this host, which tries to say so";
+    let written = format!("by annotation {FREEZE} of rule 'agent'");
+    let written = written.as_str();
+    let (on, off) = (|| [carries.clone(), json!({})], [json!({}), json!({})]);
+    assert_eq!(unsettled(&step, &scene(on(), [written, written])), None);
+    for between in [
+        scene(off.clone(), [tries, tries]),
+        scene(on(), [tries, tries]),
+        scene(on(), [written, tries]),
+        // It was just taken off.
+        scene(off, [written, written]),
+    ] {
+        assert!(unsettled(&step, &between).is_some(), "{between:?}");
+    }
+    let released = Step {
+        rules: &[("agent", "Enforced"), ("other", "Enforced")],
+        ..step
+    };
+    let mut thawed = scene(on(), [written, written]);
+    for rule in thawed.values_mut() {
+        rule["status"]["conditions"][0]["reason"] = "Enforced".into();
+    }
+    assert!(unsettled(&released, &thawed).is_some());
 }

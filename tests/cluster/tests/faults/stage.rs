@@ -12,6 +12,9 @@ use serde_json::json;
 /// The label by which it is told whose a node or a rule is.
 const LABEL: &str = "play";
 
+/// What the admission policy says.
+pub const AGAINST: &str = "this taint stays";
+
 /// Nobody takes this taint off a node with this label, as an operator's own admission may have it.
 const ADMISSION: &str = "
 apiVersion: admissionregistration.k8s.io/v1
