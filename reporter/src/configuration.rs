@@ -234,7 +234,6 @@ fn default_of(name: &str) -> &'static str {
     variable.map_or("", |variable| variable.default)
 }
 
-/// A DNS subdomain: it becomes part of a path and of a header.
 /// As the API has it for the type of a condition: a name, after a domain and a slash or not.
 fn is_type_of_condition(text: &str) -> bool {
     let (domain, name) = match text.split_once('/') {
@@ -251,7 +250,8 @@ fn is_type_of_condition(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// As the names of nodes are, and the domains of labels.
+/// A DNS subdomain, as the names of nodes are: such a name becomes part of a path and of a header. The domain
+/// before the type of a condition is one too.
 fn is_subdomain(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= 253

@@ -29,7 +29,7 @@ const KEPT: [(&[&str], &[&str]); 4] = [
         &["gate"],
         &[
             "deploy/helm/node-readiness-controller/files/gate.yaml",
-            "deploy/kustomize/gate/gate.yaml",
+            "deploy/kustomize/components/gate/gate.yaml",
         ],
     ),
 ];

@@ -42,11 +42,11 @@ pub(super) async fn ask(command: &[String]) -> Outcome {
     let ended = timeout(PATIENCE, group.end(&mut said)).await;
     let message = match ended {
         Ok(Ok(status)) if status.success() => {
-            group.id = None;
+            group.clear().await;
             return Outcome::ready("CommandSucceeded", format!("Command {name} succeeded"));
         }
         Ok(Ok(status)) => {
-            group.id = None;
+            group.clear().await;
             let message = format!("Command {name} failed ({status}): {}", start(&said));
             return Outcome::unready(FAILED, message);
         }
@@ -114,13 +114,30 @@ impl Group {
         let Some(id) = self.id.take() else { return };
         let _ = kill_process_group(id, Signal::KILL);
         let _ = self.child.wait().await;
-        for _ in 0..DEATHS {
-            match waitpgid(id, WaitOptions::NOHANG) {
-                Ok(Some(_)) => {}
-                Ok(None) => sleep(DEATH).await,
-                // There is nobody any more.
-                Err(_) => return,
+        bury(id).await;
+    }
+
+    /// When the command itself has ended: ends what it left behind. Else each check would leave one process
+    /// more, running or as a zombie, until there can be no more.
+    async fn clear(mut self) {
+        if let Some(id) = self.id.take() {
+            bury(id).await;
+        }
+    }
+}
+
+/// Ends what is left of a process group and is our child. The number is asked for before it is used: as long as
+/// such a child is there, nobody else can have it.
+async fn bury(id: Pid) {
+    for _ in 0..DEATHS {
+        match waitpgid(id, WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let _ = kill_process_group(id, Signal::KILL);
+                sleep(DEATH).await;
             }
+            // There is nobody any more.
+            Err(_) => return,
         }
     }
 }

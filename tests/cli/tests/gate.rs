@@ -20,7 +20,7 @@ fn named(gate: &Value) -> Option<Vec<String>> {
 fn what_is_installed_is_what_is_printed() {
     let output = host(["gate"]).unwrap();
     assert_eq!((output.status, output.stderr.as_str()), (0, ""));
-    let kept = workspace().join("deploy/kustomize/gate/gate.yaml");
+    let kept = workspace().join("deploy/kustomize/components/gate/gate.yaml");
     assert_eq!(output.stdout, std::fs::read_to_string(kept).unwrap());
     let gate = json(&host(["gate", "-o", "json"]).unwrap().stdout);
     let [policy, binding] = [&gate["items"][0], &gate["items"][1]];

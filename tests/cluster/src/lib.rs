@@ -5,6 +5,7 @@ mod admission;
 mod agent;
 pub mod audit;
 mod barrier;
+pub mod bench;
 mod cluster;
 pub mod document;
 pub mod endpoint;

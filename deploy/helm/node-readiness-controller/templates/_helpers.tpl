@@ -55,6 +55,22 @@ control-plane: controller-manager
 {{- if and .Values.metrics.enabled .Values.metrics.secure }}{{ .Values.metrics.certSecretName }}{{ end -}}
 {{- end }}
 
+{{/* The further prefixes of taints among controller.extraArgs, for Jobs: a YAML list of flags. A flag of the host
+     may have one dash, as in Go, and its value may be the next item; other commands take neither. */}}
+{{- define "host.taintKeyPrefixes" -}}
+{{- $flags := list -}}
+{{- $before := "" -}}
+{{- range .Values.controller.extraArgs -}}
+{{- if regexMatch "^--?taint-key-prefix$" $before -}}
+{{- $flags = append $flags (printf "--taint-key-prefix=%s" .) -}}
+{{- else if regexMatch "^--?taint-key-prefix=" . -}}
+{{- $flags = append $flags (printf "--%s" (trimPrefix "-" (trimPrefix "-" .))) -}}
+{{- end -}}
+{{- $before = . -}}
+{{- end -}}
+{{- toYaml $flags -}}
+{{- end }}
+
 {{/* Pods of Jobs: dict "root" "name" "args". */}}
 {{- define "host.job" -}}
 {{- with .root }}

@@ -1,10 +1,6 @@
 //! What the gate at birth costs the API server: CPU time for each node that is created, without the gate, with
 //! one rule, and with many.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "what a benchmark is for"
-)]
+#![expect(clippy::print_stderr, reason = "what a benchmark is for")]
 
 use std::ops::Range;
 use std::process::Command;
@@ -13,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use cluster_tests::scale::{images, node_json};
-use cluster_tests::{Cluster, host_program, wait};
+use cluster_tests::{Cluster, bench, host_program, wait};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
@@ -52,15 +48,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let result = measure(&arguments).await?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&result)?);
-        return Ok(());
-    }
-    for (key, value) in result.as_object().into_iter().flatten() {
-        println!("{key:<48} {value}");
-    }
-    Ok(())
+    bench::print(&measure(&arguments).await?, arguments.json)
 }
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<Value> {
@@ -127,27 +115,12 @@ fn median(mut all: Vec<f64>) -> f64 {
 
 /// Rules that a host has taken note of. It is gone afterwards: what it does for new nodes would be counted.
 async fn with_rules(cluster: &Cluster, rules: Range<usize>) -> anyhow::Result<()> {
-    let create = |number: usize| {
-        let api = cluster.rules();
-        async move {
-            let rule = serde_json::from_value(json!({
-                "apiVersion": "readiness.node.x-k8s.io/v1alpha1", "kind": "NodeReadinessRule",
-                "metadata": { "name": format!("rule-{number}") },
-                "spec": {
-                    "conditions": [{ "type": "example.com/AgentReady", "requiredStatus": "True" }],
-                    "taint": { "key": format!("{OURS}rule-{number}"), "effect": "NoSchedule" },
-                    "enforcementMode": "continuous",
-                    "nodeSelector": { "matchLabels": { "pool": format!("pool-{number}") } },
-                },
-            }))?;
-            api.create(&PostParams::default(), &rule).await?;
-            anyhow::Ok(())
-        }
+    let rule = |number: usize| {
+        let taint = json!({ "key": format!("{OURS}rule-{number}"), "effect": "NoSchedule" });
+        let selector = json!({ "matchLabels": { "pool": format!("pool-{number}") } });
+        bench::rule(number, &taint, &selector)
     };
-    futures::stream::iter(rules.clone().map(create))
-        .buffer_unordered(16)
-        .try_collect::<()>()
-        .await?;
+    bench::create_rules(cluster, rules.clone(), rule).await?;
     let host = cluster.start_host().await?;
     wait::until_within(
         LONG,

@@ -1,9 +1,5 @@
 //! How long the webhook thinks about a rule when there are many others with the same taint.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "what a benchmark is for"
-)]
+#![expect(clippy::print_stderr, reason = "what a benchmark is for")]
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,9 +9,8 @@ use api::NodeReadinessRule;
 use clap::Parser;
 use cluster_tests::scale::percentile;
 use cluster_tests::webhook::{Authority, Folder};
-use cluster_tests::{Cluster, wait};
+use cluster_tests::{Cluster, bench, wait};
 use control_plane::cpu_seconds;
-use futures::{StreamExt, TryStreamExt};
 use http::Request;
 use k8s_openapi::ByteString;
 use kube::api::PostParams;
@@ -43,15 +38,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let result = measure(&arguments).await?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&result)?);
-        return Ok(());
-    }
-    for (key, value) in result.as_object().into_iter().flatten() {
-        println!("{key:<44} {value}");
-    }
-    Ok(())
+    bench::print(&measure(&arguments).await?, arguments.json)
 }
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<Value> {
@@ -62,18 +49,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Value> {
         json: _,
     } = *arguments;
     let cluster = Cluster::start().await?;
-    let create = |number: usize| {
-        let api = cluster.rules();
-        async move {
-            let rule = rule(number, expressions)?;
-            api.create(&PostParams::default(), &rule).await?;
-            anyhow::Ok(())
-        }
-    };
-    futures::stream::iter((0..rules).map(create))
-        .buffer_unordered(16)
-        .try_collect::<()>()
-        .await?;
+    bench::create_rules(&cluster, 0..rules, |number| rule(number, expressions)).await?;
     let authority = Authority::new()?;
     let folder = Folder::with(&authority.sign(90)?)?;
     let (host, address) = cluster
@@ -142,16 +118,8 @@ fn rule(number: usize, expressions: usize) -> anyhow::Result<NodeReadinessRule> 
     let last =
         json!({"key": "example.com/pool", "operator": "In", "values": [format!("pool-{number}")]});
     let expressions: Vec<Value> = others.chain([last]).collect();
-    Ok(serde_json::from_value(json!({
-        "apiVersion": "readiness.node.x-k8s.io/v1alpha1", "kind": "NodeReadinessRule",
-        "metadata": { "name": format!("rule-{number}") },
-        "spec": {
-            "conditions": [{ "type": "example.com/AgentReady", "requiredStatus": "True" }],
-            "taint": { "key": "readiness.k8s.io/agent", "effect": "NoSchedule" },
-            "enforcementMode": "continuous",
-            "nodeSelector": { "matchExpressions": expressions },
-        },
-    }))?)
+    let taint = json!({ "key": "readiness.k8s.io/agent", "effect": "NoSchedule" });
+    bench::rule(number, &taint, &json!({ "matchExpressions": expressions }))
 }
 
 /// A client as the API server is one: it keeps its connection.

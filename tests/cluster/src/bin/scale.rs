@@ -1,10 +1,6 @@
 //! Many nodes become ready at once: how long until the host released all of them, beside a plain
 //! client that makes the same number of writes on the same machine in the same run.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "what a benchmark is for"
-)]
+#![expect(clippy::print_stderr, reason = "what a benchmark is for")]
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,7 +10,7 @@ use clap::Parser;
 use cluster_tests::scale::{
     Counter, beat_all, flip, flip_all, floor, images, node_json, percentile, until_all,
 };
-use cluster_tests::{Cluster, GUIDE_TAINT, Host, wait};
+use cluster_tests::{Cluster, GUIDE_TAINT, Host, bench, wait};
 use control_plane::cpu_seconds;
 use futures::{StreamExt, TryStreamExt};
 use kube::api::{Api, PostParams, WatchEvent, WatchParams};
@@ -49,23 +45,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let result = measure(&arguments).await?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&result)?);
-        return Ok(());
-    }
-    for (key, value) in result.as_object().into_iter().flatten() {
-        match value.as_object() {
-            None => println!("{key:<48} {value}"),
-            Some(part) => {
-                println!("{key}");
-                for (key, value) in part {
-                    println!("  {key:<46} {value}");
-                }
-            }
-        }
-    }
-    Ok(())
+    bench::print(&measure(&arguments).await?, arguments.json)
 }
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<Value> {
@@ -344,17 +324,11 @@ async fn create_rule(cluster: &Cluster, number: usize) -> anyhow::Result<()> {
     } else {
         format!("{GUIDE_TAINT}-{number}")
     };
-    let rule: api::NodeReadinessRule = serde_json::from_value(json!({
-        "apiVersion": "readiness.node.x-k8s.io/v1alpha1", "kind": "NodeReadinessRule",
-        "metadata": { "name": format!("rule-{number}") },
-        "spec": {
-            "conditions": [{ "type": "example.com/AgentReady", "requiredStatus": "True" }],
-            "taint": { "key": key, "effect": "NoSchedule", "value": "pending" },
-            "enforcementMode": "continuous",
-            "nodeSelector": { "matchLabels": { "node-role.kubernetes.io/worker": "" } },
-        },
-    }))?;
-    Api::all(cluster.client.clone())
+    let taint = json!({ "key": key, "effect": "NoSchedule", "value": "pending" });
+    let selector = json!({ "matchLabels": { "node-role.kubernetes.io/worker": "" } });
+    let rule = bench::rule(number, &taint, &selector)?;
+    cluster
+        .rules()
         .create(&PostParams::default(), &rule)
         .await?;
     Ok(())

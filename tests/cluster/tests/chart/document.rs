@@ -1,22 +1,47 @@
 //! Every command of docs/installation.md, in its order.
 
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
-use cluster_tests::document::shell_blocks;
+use cluster_tests::document::{Shell, shell_blocks};
 use cluster_tests::helm::Helm;
 use cluster_tests::{Cluster, agent_rule};
 use kube::ResourceExt;
 
-use crate::values;
+use crate::{NAMESPACE, values};
+
+const PAGE: &str = "docs/installation.md";
+
+/// The first block of a language on the page with this text in it.
+fn block(language: &str, part: &str) -> String {
+    let page = cli_tests::program::workspace().join(PAGE);
+    let page = std::fs::read_to_string(page).unwrap();
+    let opened = format!("```{language}\n");
+    let mut blocks = page.split(opened.as_str()).skip(1);
+    let block = blocks.find_map(|block| {
+        let block = block.split("```").next().unwrap();
+        block.contains(part).then(|| block.to_owned())
+    });
+    block.unwrap()
+}
 
 #[tokio::test]
 async fn compat_046_what_the_page_about_installation_says_can_be_typed() {
     let workspace = cli_tests::program::workspace();
-    let mut lines = shell_blocks("docs/installation.md").unwrap();
-    assert_eq!(lines.len(), 4, "{lines:?}");
-    // The page tells of the dry run after that which it is about.
-    lines.swap(2, 3);
-
+    let blocks = shell_blocks(PAGE).unwrap();
+    let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+    let [
+        install,
+        give_up,
+        upgrade,
+        kustomize,
+        static_pod,
+        dry_run,
+        uninstall,
+    ] = blocks[..]
+    else {
+        panic!("{blocks:?}");
+    };
     let cluster = Cluster::start().await.unwrap();
     let helm = Helm::new(&cluster).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -28,20 +53,83 @@ async fn compat_046_what_the_page_about_installation_says_can_be_typed() {
         "{name: mine, finalizers: [readiness.node.x-k8s.io/cleanup-taints]}",
     );
     cluster.apply(&mine).unwrap();
-    let mut said = Vec::new();
-    for line in &lines {
-        said.push(helm.shell(&cluster, line, folder.path()).await.unwrap());
+
+    // Nobody runs the Job, as where its image cannot be pulled; and nobody waits for so long.
+    let alone = Shell::new(&cluster)
+        .unwrap()
+        .with_program(helm.program())
+        .with_variables(helm.variables())
+        .in_folder(folder.path());
+    let said = alone
+        .show(&format!("{} --timeout=5s", install.trim_end()))
+        .await;
+    let said = said.unwrap();
+    assert!(
+        said.contains(&block("text", "INSTALLATION FAILED")),
+        "{said}"
+    );
+    let said = alone.show(install).await.unwrap();
+    assert!(said.contains("name that is still in use"), "{said}");
+    let there = || {
+        let get = [
+            "get",
+            "deployments,jobs",
+            "--namespace",
+            NAMESPACE,
+            "--output=name",
+        ];
+        cluster.plane.kubectl_ok(&get).unwrap()
+    };
+    assert_eq!(
+        there(),
+        "job.batch/nrc-node-readiness-controller-crd-upgrade\n"
+    );
+    alone.run(give_up).await.unwrap();
+    assert_eq!(there(), "");
+
+    let typed = async |block: &str| helm.shell(&cluster, block, folder.path()).await.unwrap();
+    for block in [install, upgrade, kustomize, static_pod] {
+        typed(block).await;
     }
-    assert!(
-        said[2].contains("rule/mine: finalizer would be removed\n"),
-        "{}",
-        said[2]
-    );
-    assert!(
-        said[3].contains("rule/mine: finalizer removed\n"),
-        "{}",
-        said[3]
-    );
+    let said = typed(dry_run).await;
+    for line in [
+        "deployment/nrr-system/nrc-node-readiness-controller-manager: would be scaled to 0",
+        "rule/of-the-release: would be deleted",
+        "rule/mine: finalizer would be removed",
+    ] {
+        assert!(said.lines().any(|found| found == line), "{line}\n{said}");
+    }
+    let said = typed(uninstall).await;
+    assert!(said.contains("rule/mine: finalizer removed\n"), "{said}");
     let mine = cluster.rules().get("mine").await.unwrap();
     assert!(mine.finalizers().is_empty());
+}
+
+#[tokio::test]
+async fn an_overlay_may_have_several_components_and_another_image() {
+    let cluster = Cluster::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let bases = cli_tests::program::workspace().join("deploy/kustomize");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([&bases, folder.path()])
+        .status();
+    assert!(copied.unwrap().success());
+    let own = folder.path().join("kustomize/own");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(
+        own.join("kustomization.yaml"),
+        block("yaml", "kind: Kustomization"),
+    )
+    .unwrap();
+    let build = ["kustomize", own.to_str().unwrap()];
+    let built = cluster.plane.kubectl_ok(&build).unwrap();
+    for part in [
+        "image: registry.example.com/node-readiness-host:0.1.0\n",
+        "        - --webhook-manage-certificates\n        - --metrics-bind-address=:8443\n",
+        "kind: ValidatingWebhookConfiguration\n",
+        "name: node-readiness-controller-metrics-service\n",
+    ] {
+        assert!(built.contains(part), "{part}{built}");
+    }
 }

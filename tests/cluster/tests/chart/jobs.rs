@@ -3,157 +3,24 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster_tests::helm::{Helm, kubeconfig_of};
-use cluster_tests::proxy::{Fault, Hook, Proxy};
+use cluster_tests::proxy::Proxy;
 use cluster_tests::{Cluster, Host, host_program, wait};
-use futures::FutureExt;
-use kube::api::{Patch, PatchParams};
 use kube::{Client, Config};
-use serde_json::{Value, json};
+use serde_json::json;
 
-/// Name and namespace of the release that is rendered; each run has another one in its place.
-const NAME: &str = "variant";
-const KINDS: [&str; 6] = [
-    "ServiceAccount",
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "Role",
-    "RoleBinding",
-    "Deployment",
-];
+use crate::verbs::{
+    Chart, Missing, applied, client_of, is_missed, node_changes, releases, until_authorized,
+};
 
-/// A verb that is missing in a run.
-struct Missing {
-    role: String,
-    rule: usize,
-    verb: String,
-    /// As the API server names it in a refusal.
-    resource: String,
-}
-
-/// What the chart renders.
-struct Chart {
-    objects: Vec<Value>,
-}
-
-impl Chart {
-    fn render(helm: &Helm) -> Self {
-        let chart = Helm::chart().display().to_string();
-        let set = "--set=metrics.enabled=true,metrics.secure=true,metrics.certSecretName=";
-        let template = ["template", NAME, &chart, "--namespace", NAME, set];
-        let text = helm.ask(&template).unwrap();
-        let objects = serde_saphyr::from_multiple(&text).unwrap();
-        Self { objects }
-    }
-
-    /// Each verb of the roles with this in their names.
-    fn verbs(&self, part: &str) -> Vec<Missing> {
-        let mut all = Vec::new();
-        for role in &self.objects {
-            let name = role["metadata"]["name"].as_str().unwrap();
-            if !role["kind"].as_str().unwrap().ends_with("Role") || !name.contains(part) {
-                continue;
-            }
-            for (rule, of) in role["rules"].as_array().unwrap().iter().enumerate() {
-                let resources = of["resources"].as_array();
-                let resources = resources.or(of["nonResourceURLs"].as_array()).unwrap();
-                assert!(!resources.is_empty(), "{of}");
-                for (verb, resource) in of["verbs"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .flat_map(|verb| resources.iter().map(move |resource| (verb, resource)))
-                {
-                    all.push(Missing {
-                        role: name.to_owned(),
-                        rule,
-                        verb: verb.as_str().unwrap().to_owned(),
-                        resource: resource.as_str().unwrap().to_owned(),
-                    });
-                }
-            }
-        }
-        all
-    }
-
-    /// Those objects of which a run has need, as of another release, without a verb.
-    fn release(
-        &self,
-        release: &str,
-        needs: fn(&str) -> bool,
-        missing: Option<&Missing>,
-    ) -> Vec<Value> {
-        let mut objects: Vec<Value> = self.objects.clone();
-        objects.retain(|object| {
-            KINDS.contains(&object["kind"].as_str().unwrap())
-                && needs(object["metadata"]["name"].as_str().unwrap())
-        });
-        if let Some(missing) = missing {
-            let of = |object: &&mut Value| {
-                object["metadata"]["name"] == missing.role.as_str() && object.get("rules").is_some()
-            };
-            let role = objects.iter_mut().find(of).unwrap();
-            take(&mut role["rules"], missing);
-        }
-        let namespace =
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAME } });
-        objects.insert(0, namespace);
-        let text = Value::from(objects).to_string().replace(NAME, release);
-        serde_json::from_str(&text).unwrap()
-    }
-
-    /// What the pod of a Job starts.
-    fn arguments(&self, job: &str, release: &str) -> Vec<String> {
-        let is_it = |object: &&Value| {
-            object["kind"] == "Job" && object["metadata"]["name"].as_str().unwrap().ends_with(job)
-        };
-        let job = self.objects.iter().find(is_it).unwrap();
-        let arguments = &job["spec"]["template"]["spec"]["containers"][0]["args"];
-        let text = arguments.to_string().replace(NAME, release);
-        serde_json::from_str(&text).unwrap()
-    }
-}
-
-/// Of a rule with several resources only one loses the verb.
-fn take(rules: &mut Value, missing: &Missing) {
-    let rules = rules.as_array_mut().unwrap();
-    let whole = rules[missing.rule].clone();
-    let resources = if whole.get("resources").is_some() {
-        "resources"
-    } else {
-        "nonResourceURLs"
-    };
-    let split = whole[resources].as_array().unwrap().iter().map(|resource| {
-        let mut rule = whole.clone();
-        rule[resources] = json!([resource]);
-        if *resource == missing.resource.as_str() {
-            let verbs = rule["verbs"].as_array_mut().unwrap();
-            verbs.retain(|verb| *verb != missing.verb.as_str());
-        }
-        rule
-    });
-    // A rule without verbs is refused.
-    let split: Vec<Value> = split
-        .filter(|rule| !rule["verbs"].as_array().unwrap().is_empty())
-        .collect();
-    rules.splice(missing.rule..=missing.rule, split);
-}
-
-fn applied(cluster: &Cluster, objects: Vec<Value>) {
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
-    cluster.apply(&list.to_string()).unwrap();
-}
+/// Metrics that only some may read.
+const METRICS: &str = "metrics.enabled=true,metrics.secure=true,metrics.certSecretName=";
 
 /// Runs a Job of a release with the rights that are in the cluster; did it succeed, and what did it say?
 async fn run(cluster: &Cluster, chart: &Chart, job: &str, release: &str) -> (bool, String) {
     let account = format!("{release}-node-readiness-controller-{job}");
-    let kubeconfig = kubeconfig_of(cluster, release, &account).unwrap();
-    let file = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
-    let config = Config::from_custom_kubeconfig(file, &Default::default()).await;
-    let client = Client::try_from(config.unwrap()).unwrap();
+    let client = client_of(cluster, release, &account).await;
     let proxy = Proxy::start(client, node_changes(cluster)).await.unwrap();
     let mut command = Command::new(host_program().unwrap());
     command.args(chart.arguments(job, release));
@@ -162,35 +29,6 @@ async fn run(cluster: &Cluster, chart: &Chart, job: &str, release: &str) -> (boo
     let output = output.await.unwrap().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(said).unwrap())
-}
-
-/// Somebody else taints a node before the first patch of it arrives: it is refused, and the node is read again.
-fn node_changes(cluster: &Cluster) -> Arc<Hook> {
-    let nodes = cluster.nodes();
-    let before = Arc::new(AtomicBool::new(true));
-    Arc::new(move |method, path| {
-        let (nodes, before) = (nodes.clone(), Arc::clone(&before));
-        async move {
-            if method == "PATCH"
-                && path.starts_with("/api/v1/nodes/")
-                && before.swap(false, Ordering::SeqCst)
-            {
-                let mut node = nodes.get("node-1").await.unwrap();
-                let taints = node.spec.as_mut().unwrap().taints.as_mut().unwrap();
-                taints.push(
-                    serde_json::from_value(json!({ "key": "other", "effect": "NoSchedule" }))
-                        .unwrap(),
-                );
-                let change = Patch::Merge(json!({ "spec": { "taints": taints } }));
-                nodes
-                    .patch("node-1", &PatchParams::default(), &change)
-                    .await
-                    .unwrap();
-            }
-            Fault::Pass
-        }
-        .boxed()
-    })
 }
 
 /// A rule of a release with its finalizer, and a node that is held for one that is gone.
@@ -226,74 +64,15 @@ fn forget(cluster: &Cluster, release: &str) {
     cluster.plane.kubectl_ok(&delete).unwrap();
 }
 
-/// The authorizer sees roles and bindings by four watches: these come after those that were there before.
-async fn until_authorized(cluster: &Cluster) {
-    let group = "rbac.authorization.k8s.io";
-    let mut objects = Vec::new();
-    for (kind, namespace) in [("ClusterRole", None), ("Role", Some("default"))] {
-        let metadata = json!({ "name": "last", "namespace": namespace });
-        let version = format!("{group}/v1");
-        objects.push(json!({
-            "apiVersion": version, "kind": kind, "metadata": metadata,
-            "rules": [{ "apiGroups": [""], "resources": [format!("of-{kind}")], "verbs": ["get"] }],
-        }));
-        objects.push(json!({
-            "apiVersion": version, "kind": format!("{kind}Binding"), "metadata": metadata,
-            "roleRef": { "apiGroup": group, "kind": kind, "name": "last" },
-            "subjects": [{ "apiGroup": group, "kind": "User", "name": "last" }],
-        }));
-    }
-    applied(cluster, objects);
-    for resource in ["of-ClusterRole", "of-Role"] {
-        let ask = [
-            "auth",
-            "can-i",
-            "get",
-            resource,
-            "--as=last",
-            "--namespace=default",
-        ];
-        wait::until_true("the authorizer knows the roles", || async {
-            Ok(cluster.plane.kubectl(&ask)?.status.success())
-        })
-        .await
-        .unwrap();
-    }
-}
-
-/// Puts the rights of a release without a verb there, for each verb, and those of one that has all.
-async fn releases(
-    cluster: &Cluster,
-    chart: &Chart,
-    part: &str,
-    needs: fn(&str) -> bool,
-) -> Vec<(String, Missing)> {
-    let mut objects = chart.release("all", needs, None);
-    let mut releases = Vec::new();
-    for (number, missing) in chart.verbs(part).into_iter().enumerate() {
-        let release = format!("without-{number}");
-        objects.extend(chart.release(&release, needs, Some(&missing)));
-        releases.push((release, missing));
-    }
-    applied(cluster, objects);
-    until_authorized(cluster).await;
-    releases
-}
-
-fn is_missed(missing: &Missing, (succeeded, said): (bool, String)) {
-    let Missing { verb, resource, .. } = missing;
-    // A part of a resource has its own name in a refusal.
-    let refused = format!("cannot {verb} resource \"{resource}\"");
-    assert!(!succeeded, "{verb} {resource} is not missed: {said}");
-    assert!(said.contains(&refused), "{refused}: {said}");
-}
-
 #[tokio::test]
 async fn compat_046_each_verb_of_the_job_that_upgrades_definitions_is_needed() {
     let cluster = Cluster::start().await.unwrap();
-    let chart = Chart::render(&Helm::new(&cluster).unwrap());
+    let chart = Chart::render(&Helm::new(&cluster).unwrap(), "");
     let job = "crd-upgrade";
-    let releases = releases(&cluster, &chart, job, |name| name.contains("crd-upgrade")).await;
+    let releases = releases(&cluster, &chart, chart.verbs(job), |name| {
+        name.contains("crd-upgrade")
+    })
+    .await;
     assert!(releases.len() >= 3);
     let (succeeded, said) = run(&cluster, &chart, job, "all").await;
     assert!(succeeded, "{said}");
@@ -315,10 +94,10 @@ async fn compat_046_each_verb_of_the_job_that_upgrades_definitions_is_needed() {
 #[tokio::test]
 async fn compat_046_each_verb_of_the_job_that_cleans_up_is_needed() {
     let cluster = Cluster::start().await.unwrap();
-    let chart = Chart::render(&Helm::new(&cluster).unwrap());
+    let chart = Chart::render(&Helm::new(&cluster).unwrap(), "");
     let job = "cleanup";
     let needs = |name: &str| name.contains("cleanup") || name.ends_with("-manager");
-    let releases = releases(&cluster, &chart, job, needs).await;
+    let releases = releases(&cluster, &chart, chart.verbs(job), needs).await;
     assert!(releases.len() >= 12);
     let (slow, others): (Vec<_>, Vec<_>) = releases
         .iter()
@@ -376,9 +155,9 @@ async fn scraped(kubeconfig: &Path, address: &str) -> u16 {
 #[tokio::test]
 async fn compat_046_each_verb_of_who_serves_and_who_reads_metrics_is_needed() {
     let cluster = Cluster::start().await.unwrap();
-    let chart = Chart::render(&Helm::new(&cluster).unwrap());
+    let chart = Chart::render(&Helm::new(&cluster).unwrap(), METRICS);
     let needs = |name: &str| !name.contains("cleanup") && !name.contains("crd-upgrade");
-    let releases = releases(&cluster, &chart, "-metrics-", needs).await;
+    let releases = releases(&cluster, &chart, chart.verbs("-metrics-"), needs).await;
     assert!(releases.len() >= 3);
     let all = std::iter::once(("all", None));
     let without = releases

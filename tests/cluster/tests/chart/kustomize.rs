@@ -102,7 +102,10 @@ async fn compat_046_kustomize_is_accepted_and_says_what_the_chart_says() {
     let [commands] = &lines[..] else {
         panic!("{lines:?}")
     };
-    let commands = format!("{} --wait=false", commands.trim_end());
+    // The overlay that was applied last.
+    let applied = commands.replace("kustomize/base", "kustomize/webhook");
+    assert_ne!(applied, *commands);
+    let commands = format!("{} --wait=false", applied.trim_end());
     let workspace = cli_tests::program::workspace();
     let said = helm.shell(&cluster, &commands, &workspace).await.unwrap();
     assert!(said.contains("rule/agent: finalizer removed\n"), "{said}");
@@ -111,6 +114,9 @@ async fn compat_046_kustomize_is_accepted_and_says_what_the_chart_says() {
         "{said}"
     );
     cluster.until_released("node-1").await;
+    // It would refuse every rule of a later installation.
+    let webhooks = cluster.webhooks().list(&Default::default()).await.unwrap();
+    assert_eq!(webhooks.items.len(), 0, "{webhooks:?}");
     wait::until_true("the definition is gone", || async {
         let arguments = ["get", "crd", "--output=name"];
         Ok(!cluster

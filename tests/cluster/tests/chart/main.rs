@@ -6,6 +6,7 @@
     reason = "functions of a test say what was not there by panicking"
 )]
 
+mod certificates;
 mod commands;
 mod document;
 mod gate;
@@ -16,6 +17,7 @@ mod migration;
 mod rendered;
 mod rights;
 mod values;
+mod verbs;
 
 use std::path::{Path, PathBuf};
 

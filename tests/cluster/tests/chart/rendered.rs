@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cli_tests::program::workspace;
 use cluster_tests::Cluster;
 use cluster_tests::helm::{Helm, conforms};
+use serde_json::Value;
 
 use crate::{NAMESPACE, RELEASE, file, values};
 
@@ -82,6 +83,18 @@ async fn values_that_cannot_work_are_refused_with_the_reason() {
             "metrics.prometheusRule.enabled=true",
             "its alerts would tell of a host that nobody scrapes",
         ),
+        (
+            "controller.extraArgs={--held-warning-after=1h,2h}",
+            r#"controller.extraArgs: "2h" follows no flag: "#,
+        ),
+        (
+            "controller.extraArgs={--held-warning-after,1h,2h}",
+            r#"controller.extraArgs: "2h" follows no flag: "#,
+        ),
+        (
+            "controller.extraArgs={--held-warning-after 1h}",
+            r#"controller.extraArgs: "--held-warning-after 1h" is one argument with a space in it: "#,
+        ),
     ] {
         let refused = helm.ask(&["template", RELEASE, &chart, "--set", set]);
         let error = refused.unwrap_err().to_string();
@@ -94,6 +107,47 @@ async fn values_that_cannot_work_are_refused_with_the_reason() {
     let nowhere = "metrics.enabled=true,metrics.bindAddress=0";
     assert!(!one(&helm, "deployment", nowhere, &[]).contains("name: metrics,"));
     assert!(one(&helm, "deployment", "metrics.enabled=true", &[]).contains("name: metrics,"));
+}
+
+/// A flag with its value as one item or as two, and with one dash as in Go: the host gets what was given, and
+/// the Jobs, which are other commands of it, what all of them take.
+#[tokio::test]
+async fn further_flags_reach_the_host_as_they_are_and_the_jobs_as_they_take_them() {
+    let cluster = Cluster::start().await.unwrap();
+    let helm = Helm::new(&cluster).unwrap();
+    let given = [
+        "--taint-key-prefix=a.example.com/",
+        "--held-warning-after",
+        "1h",
+        "--taint-key-prefix",
+        "b.example.com/",
+        "-taint-key-prefix",
+        "c.example.com/",
+        "-taint-key-prefix=d.example.com/",
+        "--zap-log-level=debug",
+    ];
+    let set = format!("controller.extraArgs={{{}}}", given.join(","));
+    let host = arguments(&helm, "Deployment", "-manager", &set);
+    assert!(host.ends_with(&given.map(str::to_owned)), "{host:?}");
+    let flags = ["a", "b", "c", "d"].map(|one| format!("--taint-key-prefix={one}.example.com/"));
+    for job in ["-crd-upgrade", "-cleanup"] {
+        let without = arguments(&helm, "Job", job, "replicaCount=1");
+        let with = [without, flags.to_vec()].concat();
+        assert_eq!(arguments(&helm, "Job", job, &set), with);
+    }
+}
+
+/// What a pod of the chart starts with these values.
+fn arguments(helm: &Helm, kind: &str, name: &str, set: &str) -> Vec<String> {
+    let chart = Helm::chart().display().to_string();
+    let rendered = helm.ask(&["template", RELEASE, &chart, "--set", set]);
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered.unwrap()).unwrap();
+    let is_it = |object: &&Value| {
+        object["kind"] == kind && object["metadata"]["name"].as_str().unwrap().ends_with(name)
+    };
+    let object = objects.iter().find(is_it).unwrap();
+    let arguments = &object["spec"]["template"]["spec"]["containers"][0]["args"];
+    serde_json::from_value(arguments.clone()).unwrap()
 }
 
 /// One object of the chart with these values, after its comments.
@@ -194,7 +248,7 @@ async fn the_alerts_of_the_chart_are_the_rules_of_prometheus() {
     );
 }
 
-fn parsed(yaml: &str) -> serde_json::Value {
+fn parsed(yaml: &str) -> Value {
     serde_saphyr::from_str(yaml).unwrap()
 }
 

@@ -1,6 +1,8 @@
 //! What the Go project's reporter has not.
 
+use std::fs;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 
 use cluster_tests::{Endpoint, Reporter, Settings, wait};
 use serde_json::json;
@@ -34,32 +36,74 @@ async fn a_command_that_succeeds_is_ready() {
     let message = condition.message.unwrap();
     let expected = format!(" failed (exit status: 1): checked\nno {}", file.display());
     assert!(message.ends_with(&expected), "{message}");
-    std::fs::write(&file, "").unwrap();
+    fs::write(&file, "").unwrap();
     let condition = cluster.until_condition(NODE, FALCO, "True").await.unwrap();
     assert_eq!(condition.reason.as_deref(), Some("CommandSucceeded"));
+}
+
+/// A command that writes the process id of something that it starts and does not wait for into a file, and
+/// goes on with `rest`; and a check of it that is made once.
+fn leaving(file: &Path, rest: &str) -> Settings {
+    let script = format!("(sleep 1000 & echo $! >\"$1\"); {rest}");
+    let command = json!(["/bin/sh", "-c", script, "check", file]).to_string();
+    Settings::new(NODE, "", FALCO)
+        .set("CHECK_COMMAND", command)
+        .set("CHECK_INTERVAL", "1h")
+}
+
+/// The folder of the process that such a command started, in `/proc`.
+fn left(file: &Path) -> PathBuf {
+    let id = fs::read_to_string(file).unwrap();
+    Path::new("/proc").join(id.trim())
+}
+
+fn children(pid: u32) -> std::io::Result<String> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+}
+
+/// Each check would leave one more otherwise.
+#[tokio::test]
+async fn what_a_command_leaves_running_ends_with_it() {
+    let cluster = cluster().await;
+    let file = cluster.plane.folder().join("left");
+    for (rest, status) in [("true", "True"), ("false", "False")] {
+        let reporter = Reporter::start(&cluster, &leaving(&file, rest)).unwrap();
+        cluster.until_condition(NODE, FALCO, status).await.unwrap();
+        assert!(!left(&file).exists(), "{rest}");
+        assert_eq!(children(reporter.pid()).unwrap(), "", "{rest}");
+        reporter.terminate().await.unwrap();
+    }
 }
 
 /// The command is killed with what it started, and nothing of it stays, not even as a zombie.
 #[tokio::test]
 async fn a_command_that_does_not_end_is_killed() {
     let cluster = cluster().await;
-    let command = r#"["/bin/sh", "-c", "echo begun; sleep 1000; true"]"#;
-    let settings = Settings::new(NODE, "", FALCO)
-        .set("CHECK_COMMAND", command)
-        .set("CHECK_INTERVAL", "1h");
+    let file = cluster.plane.folder().join("left");
+    let settings = leaving(&file, "echo begun; sleep 1000; true");
     let reporter = Reporter::start(&cluster, &settings).unwrap();
     let pid = reporter.pid();
-    let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    wait::until_true("the command runs", || async { Ok(!children()?.is_empty()) })
-        .await
-        .unwrap();
+    wait::until_true("the command runs", || async {
+        Ok(!children(pid)?.is_empty() && fs::read_to_string(&file).is_ok_and(|id| !id.is_empty()))
+    })
+    .await
+    .unwrap();
+    // Whoever adopts it can wait for it: without that a zombie of it would stay, where nobody else does.
+    let parent = format!("PPid:\t{pid}\n");
+    wait::until("the reporter adopts what lost its parent", || async {
+        let status = fs::read_to_string(left(&file).join("status"))?;
+        Ok(status.contains(&parent).then_some(()).ok_or(status))
+    })
+    .await
+    .unwrap();
     let condition = cluster.until_condition(NODE, FALCO, "False").await.unwrap();
     let message = condition.message.unwrap();
     assert!(
         message.ends_with(" did not end within 10 s: begun"),
         "{message}"
     );
-    assert_eq!(children().unwrap(), "");
+    assert!(!left(&file).exists());
+    assert_eq!(children(pid).unwrap(), "");
     reporter.terminate().await.unwrap();
 
     let missing = settings.set("CHECK_COMMAND", r#"["/nowhere/check"]"#);
