@@ -149,6 +149,10 @@ async fn play(
     let client = stage.cluster.client.clone();
     let proxy = Proxy::start_view(client, Arc::new(hook), view).await?;
     *hands.watches.lock().unwrap() = Some(proxy.watches().clone());
+    // What there is before any host is what the server shows after the first write of one.
+    past.remember(&part.cluster.client, "", &part.selector())
+        .await?;
+    hands.first.store(true, Ordering::SeqCst);
     let mut flags: Vec<String> = story.flags.iter().map(ToString::to_string).collect();
     flags.push("--kube-api-timeout=1s".to_owned());
     let pid = Arc::new(AtomicU32::default());
@@ -178,7 +182,7 @@ async fn told(
     hands: &Hands,
 ) -> anyhow::Result<()> {
     for (index, step) in story.steps.iter().enumerate() {
-        if trouble == Trouble::Stale {
+        if trouble == Trouble::Stale && index > 0 {
             hands.first.store(false, Ordering::SeqCst);
             past.until_current().await?;
             // What is done next is done to a host that knows how it was before.
@@ -186,8 +190,8 @@ async fn told(
             // What comes now is what the server does not know yet.
             past.remember(&part.cluster.client, "", &part.selector())
                 .await?;
+            hands.first.store(true, Ordering::SeqCst);
         }
-        hands.first.store(true, Ordering::SeqCst);
         story.play_step(part, step, index, Some(expected)).await?;
     }
     Ok(())
