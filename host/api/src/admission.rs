@@ -265,9 +265,7 @@ fn conditions(rule: &NodeReadinessRule, errors: &mut Vec<FieldError>) {
 fn selector(rule: &NodeReadinessRule, errors: &mut Vec<FieldError>) {
     let selector = &rule.spec.node_selector;
     let field = "spec.nodeSelector".to_owned();
-    let is_empty = selector.match_labels.iter().flatten().next().is_none()
-        && selector.match_expressions.iter().flatten().next().is_none();
-    if is_empty {
+    if rule.selects_all() {
         errors.push(FieldError::required(
             field,
             "nodeSelector must not be empty",

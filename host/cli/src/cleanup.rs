@@ -15,12 +15,19 @@ Nothing may run meanwhile that would put it back: with --scale-down the Deployme
 its pods are awaited, and the lease is held until the end. What goes is what the records on the nodes
 say is a rule's; other taints stay, and so do completed bootstraps of rules that stay.
 
-The gate at birth goes first, where there is one: nobody would release what it holds.
+The gate at birth goes first, where there is one: nobody would release what it holds. The status of
+a rule that stays says nothing of nodes any more: Ready is Unknown, with the reason CleanedUp.
+
+A host that runs all the same puts the finalizers back that it misses. The rules are watched for that
+for five seconds, or until none of them is left, or a host is seen.
+
+A record counts where its rule exists or its taint may be a rule's: give --taint-key-prefix as it was
+given to the host, or what rules that are gone left under such a prefix is only named.
 
 It takes the rights to get, list and patch nodes, to list and patch rules (and delete them with
---delete-rules), to delete the mutatingadmissionpolicy and the mutatingadmissionpolicybinding
-node-readiness-gate, to get, create and update the lease, and with --scale-down to get the Deployment,
-patch its scale and list pods.
+--delete-rules), to patch their status, to delete the mutatingadmissionpolicy and the
+mutatingadmissionpolicybinding node-readiness-gate, to get, create and update the lease, and with
+--scale-down to get the Deployment, patch its scale and list pods.
 
 Examples:
   host cleanup --dry-run
@@ -30,8 +37,8 @@ Examples:
 
 Exit status:
   0  everything is taken back, or said with --dry-run
-  1  some nodes are not free, the gate is not deleted, or a host that runs beside puts everything
-     back; it can be run again
+  1  some nodes are not free, a taint of a rule that is gone stays, the gate is not deleted, or a host
+     that runs beside puts everything back; it can be run again
   2  bad usage, no cluster, or another host holds the lease")]
 pub struct Options {
     /// Kubeconfig; without it $KUBECONFIG, the cluster that this runs in, ~/.kube/config
@@ -110,8 +117,10 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             Ok(Exit::Success)
         }
         Err(
-            error
-            @ (CleanupError::Nodes { .. } | CleanupError::Gate | CleanupError::PutBack { .. }),
+            error @ (CleanupError::Nodes { .. }
+            | CleanupError::Left { .. }
+            | CleanupError::Gate
+            | CleanupError::PutBack { .. }),
         ) => {
             output::error(error);
             Ok(Exit::Unexpected)

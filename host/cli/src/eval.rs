@@ -170,6 +170,8 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         input::nodes::nodes(&input::read(&nodes)?)?
     };
     tell_of_idle(&modules, &rules);
+    tell_of_all(&rules);
+    let frozen = is_frozen(rules.iter().map(|given| &given.object));
     let policies = load(modules, policy_cache)?;
     let now = now.unwrap_or_else(Timestamp::now);
     let rules = match activate(&rules, &policies, &prefixes)? {
@@ -197,6 +199,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             stalled: &others,
             gone: &Default::default(),
             prefixes: &prefixes,
+            frozen,
             seats: &seats,
         };
         let decided = decide(facts, deciding, None, now);
@@ -284,6 +287,18 @@ pub fn activate(
     } else {
         Err(failures)
     })
+}
+
+/// Rules that select every node, which the webhook lets nobody create.
+fn tell_of_all(rules: &[GivenRule]) {
+    for GivenRule { object, .. } in rules {
+        if object.selects_all() {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            output::warning(format_args!(
+                "rule '{name}': spec.nodeSelector is empty and selects every node, those of the control plane too; the webhook refuses it"
+            ));
+        }
+    }
 }
 
 /// What is worth knowing beside the result.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use api::birth::{FailurePolicy, Gate, Rules};
 use controller::birth::{self, ApplyError};
 use controller::decide::ActiveRule;
+use controller::is_frozen;
 use jiff::Timestamp;
 use planner::rule::TaintPrefixes;
 
@@ -165,6 +166,7 @@ fn held(
     prefixes: &TaintPrefixes,
 ) -> anyhow::Result<Result<Vec<ActiveRule>, Exit>> {
     let rules = input::rules::rules(&input::read(paths)?, prefixes)?;
+    let frozen = is_frozen(rules.iter().map(|given| &given.object));
     let active = match activate(&rules, &load(Vec::new(), None)?, prefixes)? {
         Ok(active) => active,
         Err(failures) => {
@@ -173,10 +175,16 @@ fn held(
         }
     };
     let mut held = Vec::new();
-    for rule in active {
+    for (rule, given) in active.into_iter().zip(&rules) {
         // Files do not tell which of two rules is the older one.
-        let new = birth::new_nodes(&rule, &[], prefixes, Timestamp::now());
+        let new = birth::new_nodes(&rule, &[], prefixes, frozen, Timestamp::now());
         if new.held {
+            if let Some(limit) = birth::what_kubelets_may_not(&given.object.spec.node_selector) {
+                output::note(format_args!(
+                    "rule '{}' has a gate, but {limit}",
+                    rule.rule.name
+                ));
+            }
             held.push(rule);
         } else {
             let (name, why) = (&rule.rule.name, new.message);

@@ -39,23 +39,31 @@ impl NewNodes {
     #[must_use]
     pub(crate) fn with_what_kubelets_may_not(mut self, selector: &LabelSelector) -> Self {
         if self.held
-            && let Some(label) = not_by_kubelet(selector)
+            && let Some(limit) = what_kubelets_may_not(selector)
         {
-            self.message.push_str(&format!(
-                "; not where the kubelet itself creates the node: it may not set label {label}, by which the rule selects \
-                 (give such kubelets --register-with-taints, or select by a label that they may set)"
-            ));
+            self.message.push_str(&format!("; {limit}"));
         }
         self
     }
 }
 
+/// Where a gate cannot hold a node that the rule selects, since the kubelet that creates it may not set the label;
+/// none if it may.
+pub fn what_kubelets_may_not(selector: &LabelSelector) -> Option<String> {
+    let label = not_by_kubelet(selector)?;
+    Some(format!(
+        "not where the kubelet itself creates the node: it may not set label {label}, by which the rule selects \
+         (give such kubelets --register-with-taints, or select by a label that they may set)"
+    ))
+}
+
 /// What would be decided about a node of the rule that was created just now, without conditions. Among `all` rules
-/// those matter that are about the same taint on every such node.
+/// those matter that are about the same taint on every such node. `frozen`: every rule is.
 pub fn new_nodes(
     active: &ActiveRule,
     all: &[ActiveRule],
     prefixes: &TaintPrefixes,
+    frozen: bool,
     now: Timestamp,
 ) -> NewNodes {
     let node = Arc::new(Node {
@@ -86,6 +94,7 @@ pub fn new_nodes(
         stalled: &Default::default(),
         gone: &Default::default(),
         prefixes,
+        frozen,
         seats: &seats,
     };
     let decided = decide(&node, rules, None, now);

@@ -4,7 +4,9 @@
 //! which there is no record stays. While this runs nobody else may write: it holds the lease.
 
 mod deployment;
+mod rules;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +17,14 @@ use kube::api::{Api, DeleteParams, ListParams};
 use kube::{Client, ResourceExt};
 use planner::Timestamp;
 use planner::plan::{Candidate, Input, Plan, plan};
-use planner::rule::{DEFAULT_POLICY, Rule, TaintPrefixes};
+use planner::rule::{DEFAULT_POLICY, Rule, TaintId, TaintPrefixes};
 use tokio::time::timeout;
 
 use crate::birth::{self, Deleted};
-use crate::client::{RequestError, patch_metadata, timely};
+use crate::client::{RequestError, TIMEOUT, patch_metadata, timely};
 use crate::connect::{ConnectError, connect, connect_apart};
 use crate::lease::{self, Election, NoNamespace};
 use crate::metrics::Metrics;
-use crate::rules::has_finalizer;
 
 /// The API server hands objects out in pages of so many.
 const PAGE: u32 = 500;
@@ -31,9 +32,6 @@ const PAGE: u32 = 500;
 const ATTEMPTS: usize = 4;
 /// A lease of somebody who is gone is over after 15 s.
 const LEASE: Duration = Duration::from_secs(45);
-
-/// Within this time a host that runs beside has put a finalizer back that it misses.
-const REACTS: Duration = Duration::from_secs(2);
 
 /// What is taken back, and how.
 #[derive(Debug, Clone)]
@@ -102,6 +100,15 @@ pub enum CleanupError {
         /// One of the rules.
         rule: String,
     },
+    /// Some taints are nobody's that is known.
+    #[error(
+        "{taints} taints stay that are recorded as those of rules that do not exist, with keys that no rule may have: give \
+         their prefixes by --taint-key-prefix and try again, or remove the annotation of a node that nobody may believe"
+    )]
+    Left {
+        /// How many.
+        taints: usize,
+    },
     /// It may still be there.
     #[error(
         "the gate at birth is not deleted, and while it is there new nodes get taints that nobody takes off; what was \
@@ -169,6 +176,8 @@ struct Cleanup {
     client: Client,
     options: Options,
     summary: Summary,
+    /// Nodes with taints about which nothing is known.
+    left: BTreeSet<(String, TaintId)>,
 }
 
 impl Cleanup {
@@ -177,43 +186,37 @@ impl Cleanup {
             client,
             options,
             summary: Summary::default(),
+            left: BTreeSet::new(),
         }
     }
 
     async fn run(mut self, say: &mut dyn FnMut(&str)) -> Result<Summary, CleanupError> {
         let gate = birth::delete(&self.client, self.options.dry_run, say).await;
         let rules = self.rules(ListParams::default()).await?;
+        let known: Vec<Rule> = rules.iter().map(NodeReadinessRule::to_last_rule).collect();
+        self.options.prefixes = self.options.prefixes.beside(&known);
         let deleted = self.delete(say).await?;
         self.free_all(&deleted, say).await?;
         if gate == Deleted::Yes && !self.options.dry_run {
             // An API server may have used it for a moment longer.
             self.free_all(&deleted, say).await?;
         }
+        let deleted: BTreeSet<&str> = deleted.iter().map(|(rule, _)| rule.uid.as_str()).collect();
         for rule in &rules {
+            if !deleted.contains(rule.uid().unwrap_or_default().as_str()) {
+                self.reset_status(rule, say).await?;
+            }
             self.remove_finalizer(rule, say).await?;
         }
         if self.summary.finalizers > 0 && !self.options.dry_run {
-            tokio::time::sleep(REACTS).await;
-            self.put_back(&rules).await?;
+            self.until_nobody_reacts(&rules).await?;
         }
         if gate == Deleted::No {
             return Err(CleanupError::Gate);
         }
-        Ok(self.summary)
-    }
-
-    /// Did somebody put back what was taken? One who holds no lease, or another.
-    async fn put_back(&self, before: &[NodeReadinessRule]) -> Result<(), CleanupError> {
-        let rules = self.rules(ListParams::default()).await?;
-        let mut again = rules.iter().filter(|rule| {
-            let uid = rule.uid();
-            has_finalizer(rule) && before.iter().any(|before| before.uid() == uid)
-        });
-        match again.next() {
-            Some(rule) => Err(CleanupError::PutBack {
-                rule: rule.name_any(),
-            }),
-            None => Ok(()),
+        match self.left.len() {
+            0 => Ok(self.summary),
+            taints => Err(CleanupError::Left { taints }),
         }
     }
 
@@ -309,6 +312,7 @@ impl Cleanup {
         let name = node.facts.name.clone();
         let mut refused = String::new();
         for _ in 0..ATTEMPTS {
+            self.tell_left(&node, say);
             let plan = self.plan(&node, deleted);
             let Some(patch) = api::patch::node_patch(&node, &plan.changes) else {
                 return Ok(());
@@ -316,7 +320,7 @@ impl Cleanup {
             let answer = if self.options.dry_run {
                 Ok(())
             } else {
-                let answer = patch_metadata(&api, &name, patch, crate::client::TIMEOUT).await;
+                let answer = patch_metadata(&api, &name, patch, TIMEOUT).await;
                 answer.map(drop)
             };
             match answer {
@@ -362,8 +366,22 @@ impl Cleanup {
             stalled: &Default::default(),
             gone: &Default::default(),
             prefixes: &self.options.prefixes,
+            frozen: false,
             only: None,
         })
+    }
+
+    /// Says which taints stay, as nobody is known whose they are.
+    fn tell_left(&mut self, node: &Node, say: &mut dyn FnMut(&str)) {
+        let node = &node.facts;
+        for record in planner::ownership::unknown(node, &self.options.prefixes) {
+            let (name, taint, rule) = (&node.name, record.id(), &record.rule);
+            if self.left.insert((name.clone(), taint.clone())) {
+                say(&format!(
+                    "node/{name}: taint {taint} stays: it is recorded as that of rule {rule}, which does not exist, and no rule may have it without a further --taint-key-prefix"
+                ));
+            }
+        }
     }
 
     fn tell(&mut self, node: &str, plan: &Plan, say: &mut dyn FnMut(&str)) {
@@ -378,39 +396,6 @@ impl Cleanup {
         }
         self.summary.nodes += 1;
         self.summary.taints += plan.changes.remove.len();
-    }
-
-    async fn remove_finalizer(
-        &mut self,
-        object: &NodeReadinessRule,
-        say: &mut dyn FnMut(&str),
-    ) -> Result<(), CleanupError> {
-        let finalizers = object.finalizers();
-        let ours = |finalizer: &String| finalizer == api::rule::FINALIZER;
-        let Some(index) = finalizers.iter().position(ours) else {
-            return Ok(());
-        };
-        let name = object.name_any();
-        let what = format!("the finalizer of rule {name} cannot be removed");
-        if !self.options.dry_run {
-            let patch = serde_json::from_value(serde_json::json!([
-                { "op": "test", "path": "/metadata/uid", "value": object.uid() },
-                { "op": "test", "path": "/metadata/finalizers", "value": finalizers },
-                { "op": "remove", "path": format!("/metadata/finalizers/{index}") },
-            ]));
-            let patch = patch.map_err(|error| CleanupError::Request {
-                what: what.clone(),
-                why: error.to_string(),
-            })?;
-            let api = Api::<NodeReadinessRule>::all(self.client.clone());
-            match patch_metadata(&api, &name, patch, crate::client::TIMEOUT).await {
-                Ok(_) | Err(RequestError::NotFound(_)) => {}
-                Err(error) => return Err(request(&what, &error)),
-            }
-        }
-        say(&format!("rule/{name}: finalizer {}", self.past("removed")));
-        self.summary.finalizers += 1;
-        Ok(())
     }
 
     fn past(&self, verb: &str) -> String {

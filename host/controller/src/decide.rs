@@ -88,6 +88,8 @@ pub struct Rules<'a> {
     pub gone: &'a BTreeSet<String>,
     /// What the keys of taints may begin with.
     pub prefixes: &'a TaintPrefixes,
+    /// Is every rule frozen? Then each of them is suspended as well.
+    pub frozen: bool,
     /// Who holds how many nodes.
     pub seats: &'a Seats,
 }
@@ -222,6 +224,7 @@ pub fn decide<'a>(
         stalled: rules.stalled,
         gone: rules.gone,
         prefixes: rules.prefixes,
+        frozen: rules.frozen,
         only,
     });
     let seats = seats.into_iter().zip(&plan.outcomes);

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::rules::has_finalizer;
 
 /// While any rule carries this annotation, every rule is frozen as if it were suspended. Its value
-/// says why, for people.
+/// says why, for people; one that says no freezes nothing.
 pub(crate) const FREEZE: &str = "readiness.node.x-k8s.io/freeze-all";
 
 /// Every rule is frozen.
@@ -55,9 +55,15 @@ pub fn is_frozen<'a>(rules: impl Iterator<Item = &'a NodeReadinessRule> + Clone)
     rules.clone().any(|rule| value(rule).is_some()) && rules.clone().any(lives)
 }
 
+/// Values by which somebody says that nothing is to be frozen, in any case of letters. An empty one is none of
+/// them: in an emergency nobody has to give a reason.
+const NO: [&str; 6] = ["false", "f", "no", "n", "off", "0"];
+
 /// Why a rule freezes every rule; none if it does not.
 fn value(rule: &NodeReadinessRule) -> Option<&str> {
-    rule.annotations().get(FREEZE).map(String::as_str)
+    let value = rule.annotations().get(FREEZE)?;
+    let says_no = |no: &&str| value.trim().eq_ignore_ascii_case(no);
+    (!NO.iter().any(says_no)).then_some(value)
 }
 
 /// Does a rule carry the annotation?

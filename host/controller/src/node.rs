@@ -147,7 +147,7 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
     let mut refused: Option<(json_patch::Patch, String)> = None;
     for attempt in 0..ATTEMPTS {
         let rules = shared.rules();
-        let absent = (shared.orphans).absent(&node.facts, &rules, &shared.limits.prefixes);
+        let absent = shared.orphans.absent(&node.facts, &rules);
         let decided = decide(&node.facts, shared.deciding(&rules, &absent), only, now);
         let Some(patch) = api::patch::node_patch(&node, &decided.plan.changes) else {
             done(shared, &node, &rules, decided, only, now);
@@ -168,7 +168,7 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
                     answer.metadata.uid,
                     answer.metadata.resource_version,
                 );
-                announce(shared, &node, &decided, &absent.gone, now);
+                announce(shared, &node, &rules, &decided, &absent.gone, now);
                 done(shared, &node, &rules, decided, only, now);
                 return Attempt::Done;
             }
@@ -194,7 +194,7 @@ async fn carry_out(shared: &Shared, mut node: Arc<Node>, only: Option<&TaintId>)
 /// is against must not hold up the others. False: try again later.
 async fn one_by_one(shared: &Shared, mut node: Arc<Node>, why: String) -> bool {
     let rules = shared.rules();
-    let absent = (shared.orphans).absent(&node.facts, &rules, &shared.limits.prefixes);
+    let absent = shared.orphans.absent(&node.facts, &rules);
     let deciding = shared.deciding(&rules, &absent);
     let decided = decide(&node.facts, deciding, None, Timestamp::now());
     let taints = decided.changed_taints();
@@ -245,6 +245,7 @@ fn done(
 ) {
     if only.is_none() {
         shared.note(&node.facts, rules, &decided, |_| None, now);
+        warnings::about_strangers(shared, &node.facts, rules, &decided);
         let held = warnings::about_outcomes(shared, &node.facts, &decided, now);
         if let Some(at) = decided.plan.ask_again_at.into_iter().chain(held).min() {
             let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
@@ -258,7 +259,7 @@ fn done(
 fn failed(shared: &Shared, node: &Node, error: impl Fn(&TaintId) -> Option<String>) {
     let now = Timestamp::now();
     let rules = shared.rules();
-    let absent = (shared.orphans).absent(&node.facts, &rules, &shared.limits.prefixes);
+    let absent = shared.orphans.absent(&node.facts, &rules);
     let decided = decide(&node.facts, shared.deciding(&rules, &absent), None, now);
     for (active, outcome) in decided.rules.iter().zip(&decided.plan.outcomes) {
         if (outcome.action != Action::None || outcome.adopted)
@@ -274,14 +275,14 @@ fn failed(shared: &Shared, node: &Node, error: impl Fn(&TaintId) -> Option<Strin
 fn announce(
     shared: &Shared,
     node: &Node,
+    rules: &RuleSet,
     decided: &Decided<'_>,
     gone: &BTreeSet<String>,
     now: Timestamp,
 ) {
     let facts = &node.facts;
     let due = shared.nodes_due.waited(&facts.name);
-    let prefixes = &shared.limits.prefixes;
-    shared.metrics.changed(facts, decided, prefixes, due);
+    shared.metrics.changed(facts, decided, &rules.prefixes, due);
     for (active, outcome) in decided.rules.iter().zip(&decided.plan.outcomes) {
         let (rule, taint) = (active.rule.name.as_str(), &active.rule.taint);
         let kind = match outcome.action {

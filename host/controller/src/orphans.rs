@@ -12,7 +12,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use api::NodeReadinessRule;
 use kube::api::{Api, ListParams};
 use planner::facts::Node;
-use planner::rule::TaintPrefixes;
 use planner::{bootstrap, ownership};
 use tokio::time::{Duration, Instant};
 
@@ -66,8 +65,8 @@ impl Orphans {
     }
 
     /// The rules that the node's records and completions name, and that are not in the cache.
-    pub(crate) fn absent(&self, node: &Node, rules: &RuleSet, prefixes: &TaintPrefixes) -> Absent {
-        let records = ownership::read(node, prefixes).into_iter();
+    pub(crate) fn absent(&self, node: &Node, rules: &RuleSet) -> Absent {
+        let records = ownership::read(node, &rules.prefixes).into_iter();
         let mut named: BTreeSet<String> = records.map(|record| record.rule_uid).collect();
         named.extend(bootstrap::uids(node).map(str::to_owned));
         if named.is_empty() {
@@ -90,7 +89,7 @@ impl Orphans {
     /// The API server did not say.
     pub(crate) async fn settle(&self, shared: &Shared, node: &Node) -> Result<bool, RequestError> {
         let rules = shared.rules();
-        let unknown = self.absent(node, &rules, &shared.limits.prefixes).kept;
+        let unknown = self.absent(node, &rules).kept;
         if unknown.is_empty() {
             return Ok(true);
         }

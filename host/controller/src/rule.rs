@@ -72,8 +72,12 @@ async fn reconcile(shared: &Shared, statuses: &Statuses, name: &str) -> Result<(
             added
         }
         (false, true) => {
-            // The status is true whether or not the annotation can be written.
             let written = freeze::write(shared, &object).await;
+            if matches!(written, Ok(true)) {
+                // The watch brings it back; before that the status would say that it is not there.
+                return Ok(());
+            }
+            // The status is true whether or not the annotation can be written.
             write_status(shared, statuses, &object).await?;
             written?;
             let uid = object.uid().unwrap_or_default();
@@ -431,7 +435,8 @@ fn compose(
         None => new_nodes(
             active,
             &rules.active,
-            &shared.limits.prefixes,
+            &rules.prefixes,
+            rules.frozen.is_some(),
             Timestamp::now(),
         )
         .with_what_kubelets_may_not(&object.spec.node_selector),

@@ -28,6 +28,8 @@ pub(crate) struct RuleSet {
     pub(crate) refused: BTreeMap<String, String>,
     /// Why every rule is frozen; none if they are not.
     pub(crate) frozen: Option<Frozen>,
+    /// What the keys of taints may begin with, beside these rules.
+    pub(crate) prefixes: TaintPrefixes,
 }
 
 impl RuleSet {
@@ -141,6 +143,7 @@ impl RuleSet {
             });
         }
         set.active.sort_by(|a, b| a.rule.name.cmp(&b.rule.name));
+        set.prefixes = prefixes.beside(set.active.iter().map(|active| &*active.rule));
         set
     }
 
@@ -159,7 +162,7 @@ impl RuleSet {
 }
 
 /// Do two say the same to whoever reads it?
-pub(crate) fn is_same_freeze(one: Option<&Frozen>, other: Option<&Frozen>) -> bool {
+fn is_same_freeze(one: Option<&Frozen>, other: Option<&Frozen>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.says(other),
         (one, other) => one.is_none() && other.is_none(),

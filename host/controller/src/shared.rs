@@ -23,7 +23,7 @@ use crate::orphans::{Absent, Orphans};
 use crate::policies::{Breaker, Live};
 use crate::queue::Queue;
 use crate::reporters::Reporters;
-use crate::rules::{RuleSet, is_same_freeze};
+use crate::rules::RuleSet;
 
 /// Changes of many nodes within this time go into one status.
 const COALESCE: Duration = Duration::from_millis(100);
@@ -109,7 +109,8 @@ impl Shared {
             active: &rules.active,
             stalled: &absent.kept,
             gone: &absent.gone,
-            prefixes: &self.limits.prefixes,
+            prefixes: &rules.prefixes,
+            frozen: rules.frozen.is_some(),
             seats: &self.seats,
         }
     }
@@ -128,8 +129,8 @@ impl Shared {
         let known = before.frozen.as_ref().or(alarm);
         let frozen = Frozen::find(&objects, known);
         freeze::log(before.frozen.as_ref(), frozen.as_ref(), objects.len());
-        let thawed_or_frozen = !is_same_freeze(before.frozen.as_ref(), frozen.as_ref());
-        let written = frozen != before.frozen;
+        // Also by whom it is written down: each status says that too.
+        let freeze_changed = frozen != before.frozen;
         let to_write = frozen.as_ref().filter(|frozen| !frozen.written);
         if to_write.is_none() {
             *self.refusal() = None;
@@ -164,7 +165,7 @@ impl Shared {
             // Whether the rule is there that it replaces may have changed, and who decides about new nodes.
             let uid = object.metadata.uid.as_deref().unwrap_or_default();
             let told_anew = changed && object.spec.replaces.is_some() || contested.contains(uid);
-            if thawed_or_frozen || told_anew {
+            if freeze_changed || told_anew {
                 self.status_due(&object.name_any());
             }
         }
@@ -173,7 +174,7 @@ impl Shared {
         }
         // Those that wait with their finalizer until another rule carries the annotation on.
         let goes = |object: &&Arc<NodeReadinessRule>| object.metadata.deletion_timestamp.is_some();
-        for object in objects.iter().filter(goes).filter(|_| written) {
+        for object in objects.iter().filter(goes).filter(|_| freeze_changed) {
             self.rules_due.add(object.name_any());
         }
     }

@@ -288,6 +288,11 @@ fn readiness(
         no(INVALID, problem.to_owned())
     } else if let Some(frozen) = matching.frozen {
         let Frozen { rule, why, .. } = frozen;
+        let why = if why.is_empty() {
+            "no reason is given"
+        } else {
+            why
+        };
         let message = if frozen.written {
             format!("every rule is frozen by annotation {FREEZE} of rule '{rule}': {why}")
         } else {

@@ -6,14 +6,18 @@ use jiff::SignedDuration;
 
 use crate::break_glass::ANNOTATION;
 use crate::facts::{Condition, Node, Observed};
-use crate::plan::{Candidate, State};
+use crate::plan::{Candidate, Input, State};
 use crate::question::{Answer, CLOCK_SKEW, Question, Read};
 use crate::rule::{Matching, Rule, Status};
 use crate::verdict::{Decision, Subject};
 
 /// Reason and message of an outcome.
-pub(crate) fn explain(node: &Node, candidate: &Candidate<'_>, state: &State) -> (String, String) {
-    let rule = candidate.rule;
+pub(crate) fn explain(
+    input: &Input<'_>,
+    candidate: &Candidate<'_>,
+    state: &State,
+) -> (String, String) {
+    let (node, rule) = (input.node, candidate.rule);
     let say = |reason: &str, message: String| (reason.to_owned(), message);
     match state {
         State::NotSelected => say(
@@ -28,9 +32,13 @@ pub(crate) fn explain(node: &Node, candidate: &Candidate<'_>, state: &State) -> 
                 rule.taint
             ),
         ),
+        State::Suspended if input.frozen => say(
+            "Frozen",
+            "every rule is frozen: the node stays as it is".to_owned(),
+        ),
         State::Suspended => say(
             "Suspended",
-            "the rule is suspended, or every rule is frozen: the node stays as it is".to_owned(),
+            "the rule is suspended: the node stays as it is".to_owned(),
         ),
         State::Stalled => say(
             "Stalled",

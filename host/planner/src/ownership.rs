@@ -74,16 +74,14 @@ impl Record {
     }
 }
 
-/// The records on a node, sorted, one of each taint: of several the latest counts, since a rule that takes a
-/// taint over is its owner from then on. What cannot be read counts as no record: then nothing is
+/// The records on a node, sorted, one of each taint. What cannot be read counts as no record: then nothing is
 /// released that cannot be proven to be ours. Nor is a record of a taint that no rule can have: a
 /// kubelet may write its node's annotations and not its taints, and must not take off by our hand
-/// what an operator put there.
+/// what an operator put there. Of several records of one taint the latest counts: a rule that takes a taint
+/// over is its owner since then.
 pub fn read(node: &Node, prefixes: &TaintPrefixes) -> Vec<Record> {
-    let values = values(node).unwrap_or_default().into_iter();
-    let records = values.filter_map(|value| serde_json::from_value(value).ok());
+    let records = parsed(node).filter(|record| prefixes.vouch_for(record));
     let mut records: Vec<Record> = records
-        .filter(|record: &Record| prefixes.allow(&record.key))
         .map(|record| Record {
             since: record.since.or(node.created),
             ..record
@@ -96,6 +94,18 @@ pub fn read(node: &Node, prefixes: &TaintPrefixes) -> Vec<Record> {
     records
 }
 
+/// Records of taints that are on the node and about which nobody knows anything: not their rule, nor such a key.
+/// They stay: a host that is told more releases them.
+pub fn unknown(node: &Node, prefixes: &TaintPrefixes) -> Vec<Record> {
+    let unknown = |record: &Record| !prefixes.vouch_for(record) && node.has_taint(&record.id());
+    parsed(node).filter(unknown).collect()
+}
+
+fn parsed(node: &Node) -> impl Iterator<Item = Record> {
+    let values = values(node).unwrap_or_default().into_iter();
+    values.filter_map(|value| serde_json::from_value(value).ok())
+}
+
 /// What is wrong with the annotation; none if every record in it can be read and is of a taint that
 /// a rule can have. The taint of a record that cannot be read is nobody's.
 pub fn problem(node: &Node, prefixes: &TaintPrefixes) -> Option<String> {
@@ -106,9 +116,9 @@ pub fn problem(node: &Node, prefixes: &TaintPrefixes) -> Option<String> {
     let problem = |(index, value): (usize, serde_json::Value)| match serde_json::from_value::<Record>(
         value,
     ) {
-        Ok(record) if prefixes.allow(&record.key) => None,
+        Ok(record) if prefixes.vouch_for(&record) => None,
         Ok(record) => Some(format!(
-            "entry {index}: no rule manages taint {}",
+            "entry {index}: no rule manages taint {}, nor can one without a further --taint-key-prefix",
             record.id()
         )),
         Err(error) => Some(format!("entry {index}: {error}")),

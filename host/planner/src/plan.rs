@@ -33,6 +33,8 @@ pub struct Input<'a> {
     pub gone: &'a BTreeSet<String>,
     /// What the keys of rules' taints may begin with.
     pub prefixes: &'a TaintPrefixes,
+    /// Is every rule frozen? For people: rules are suspended then.
+    pub frozen: bool,
     /// Plan for this taint alone, where the whole plan was refused; none: for all.
     pub only: Option<&'a TaintId>,
 }

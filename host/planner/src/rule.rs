@@ -1,10 +1,13 @@
 //! A rule, as far as a decision and a plan depend on it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::ownership::Record;
 
 /// The policy of rules that name none. It is built in.
 pub const DEFAULT_POLICY: &str = "default";
@@ -12,10 +15,14 @@ pub const DEFAULT_POLICY: &str = "default";
 /// What the key of a rule's taint begins with.
 pub const TAINT_PREFIX: &str = "readiness.k8s.io/";
 
-/// What the keys of rules' taints may begin with: [`TAINT_PREFIX`], and what the operator added.
-/// Nothing else on a node is ever touched.
+/// What the keys of rules' taints may begin with: [`TAINT_PREFIX`], and what the operator added. Nothing else on
+/// a node is ever touched, but what a rule that exists put there when the operator still said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaintPrefixes(Vec<String>);
+pub struct TaintPrefixes {
+    prefixes: Vec<String>,
+    /// UID and taint of rules whose taints do not begin so.
+    others: BTreeSet<(String, TaintId)>,
+}
 
 impl TaintPrefixes {
     /// With further ones, each ending in `/`.
@@ -23,17 +30,44 @@ impl TaintPrefixes {
         let mut all = vec![TAINT_PREFIX.to_owned()];
         all.extend(further);
         all.dedup();
-        Self(all)
+        Self {
+            prefixes: all,
+            others: BTreeSet::new(),
+        }
+    }
+
+    /// The same where these rules exist, or are being deleted. One whose taint does not begin with any of them
+    /// adds it nowhere; but a node's record that such a rule put its taint there is believed.
+    #[must_use]
+    pub fn beside<'a>(&self, rules: impl IntoIterator<Item = &'a Rule>) -> Self {
+        let rules = rules.into_iter();
+        let others = rules.filter(|rule| !rule.uid.is_empty() && !self.allow(&rule.taint.key));
+        Self {
+            prefixes: self.prefixes.clone(),
+            others: others
+                .map(|rule| (rule.uid.clone(), rule.taint.clone()))
+                .collect(),
+        }
+    }
+
+    /// Is what a record says believed: can a rule have this taint, or has the one that it names?
+    pub fn vouch_for(&self, record: &Record) -> bool {
+        self.allow(&record.key) || {
+            let named = (record.rule_uid.clone(), record.id());
+            self.others.contains(&named)
+        }
     }
 
     /// Does a key begin with one of them?
     pub fn allow(&self, key: &str) -> bool {
-        self.0.iter().any(|prefix| key.starts_with(prefix.as_str()))
+        self.prefixes
+            .iter()
+            .any(|prefix| key.starts_with(prefix.as_str()))
     }
 
     /// All of them, ours first.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.prefixes.iter().map(String::as_str)
     }
 }
 

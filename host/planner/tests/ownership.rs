@@ -151,15 +151,71 @@ fn a_forged_record_takes_off_no_foreign_taint() {
     assert!(plan_for(&node, &[]).changes.is_empty());
 }
 
+fn with_records(mut node: Node, records: &[ownership::Record]) -> Node {
+    let value = serde_json::to_string(records).unwrap();
+    node.annotations.set(ownership::ANNOTATION, Some(&value));
+    node
+}
+
+/// Its rule exists, whatever prefixes this host was given. One that only looks so is no other's.
+#[test]
+fn a_record_of_a_taint_of_an_existing_rule_counts_whatever_its_key_begins_with() {
+    let elsewhere = |name: &str| TaintId {
+        key: format!("example.com/{name}"),
+        ..id("agent")
+    };
+    let far = Rule {
+        taint: elsewhere("agent"),
+        ..rule("far")
+    };
+    let prefixes = TaintPrefixes::default().beside([&far, &rule("a")]);
+    let record = |taint: &TaintId, of: &Rule| ownership::Record::new(taint, of, at(0), "Held");
+    for (record, counts) in [
+        (record(&far.taint, &far), true),
+        (record(&far.taint, &rule("a")), false),
+        (record(&elsewhere("other"), &far), false),
+        (record(&id("agent"), &rule("b")), true),
+    ] {
+        assert_eq!(prefixes.vouch_for(&record), counts, "{record:?}");
+        let node = Node {
+            taints: vec![taint(&record.id(), "")],
+            ..node()
+        };
+        let node = with_records(node, std::slice::from_ref(&record));
+        assert_eq!(!ownership::read(&node, &prefixes).is_empty(), counts);
+        assert_eq!(ownership::problem(&node, &prefixes).is_none(), counts);
+        let unknown = ownership::unknown(&node, &prefixes);
+        assert_eq!(unknown.is_empty(), counts);
+    }
+}
+
+/// Who knows more about it finds it still. With its taint it goes.
+#[test]
+fn a_record_that_nobody_vouches_for_is_not_lost_when_others_are_written() {
+    let far = TaintId {
+        key: "example.com/far".into(),
+        ..id("agent")
+    };
+    let record = ownership::Record::new(&far, &rule("gone"), at(0), "Held");
+    let with = |taints| with_records(Node { taints, ..node() }, std::slice::from_ref(&record));
+    let held = || [Case::new(rule("a"), verdict(Present, false))];
+    let node = with(vec![taint(&far, "")]);
+    let node = apply(&node, &plan_for(&node, &held()).changes);
+    let further = TaintPrefixes::with(["example.com/".to_owned()]);
+    let records = ownership::read(&node, &further);
+    let rules: Vec<_> = records.iter().map(|record| record.rule.as_str()).collect();
+    assert_eq!(rules, ["gone", "a"]);
+    let bare = with(vec![]);
+    let bare = apply(&bare, &plan_for(&bare, &held()).changes);
+    assert_eq!(ownership::read(&bare, &further).len(), 1);
+}
+
 #[test]
 fn several_records_of_one_taint_are_one_and_the_latest_counts() {
     let record = |rule: &str, seconds| {
         ownership::Record::new(&id("agent"), &self::rule(rule), at(seconds), "Held")
     };
-    let records = [record("a", 1), record("b", 2), record("a", 1)];
-    let value = serde_json::to_string(&records).unwrap();
-    let mut node = tainted();
-    node.annotations.set(ownership::ANNOTATION, Some(&value));
+    let node = with_records(tainted(), &[record("a", 1), record("b", 2), record("a", 1)]);
     let read = ownership::read(&node, &TaintPrefixes::default());
     assert_eq!(read, [record("b", 2)]);
     // The earlier owner has no say in it.
@@ -392,6 +448,7 @@ fn nrc_247_of_completions_only_those_of_rules_go_that_are_known_to_be_gone() {
         stalled: &Default::default(),
         gone: &known,
         prefixes: &Default::default(),
+        frozen: false,
         only: None,
     });
     assert_eq!(plan.changes.annotations, [(key(gone), None)].into());

@@ -12,6 +12,9 @@ use crate::connection;
 use crate::threshold::Thresholds;
 use crate::trust::Trust;
 
+/// What a kubelet says of its node, every few seconds.
+const OF_KUBELETS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+
 /// An item of `CHECKS`, and what the plain variables say of their one check.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -128,6 +131,13 @@ fn check(environment: &mut Environment<'_>, draft: Draft, place: Place) -> Resul
         return Err(format!(
             "{}={condition_type}: this is no type of a condition: give letters, digits, -, _ and ., beginning and ending \
              with a letter or digit, after a domain and a slash or not, such as example.com/AgentReady",
+            place.condition_type()
+        ));
+    }
+    if OF_KUBELETS.contains(&condition_type.as_str()) {
+        return Err(format!(
+            "{}={condition_type}: the kubelet itself writes this condition, and would write over what is reported here: give \
+             another type, such as example.com/AgentReady",
             place.condition_type()
         ));
     }

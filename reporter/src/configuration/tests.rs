@@ -81,7 +81,7 @@ fn a_type_that_no_condition_can_have_is_refused() {
     let long = "a".repeat(253);
     let longest = format!("{}/{}", "a".repeat(252), "b".repeat(63));
     for right in [
-        "Ready",
+        "NetworkUnavailable",
         "R",
         "falco.org/FalcoReady",
         "a-b.c/x_y.z-1",
@@ -110,6 +110,12 @@ fn a_type_that_no_condition_can_have_is_refused() {
         let said = problem(&[("CONDITION_TYPE", wrong)]);
         let expected =
             format!("CONDITION_TYPE={wrong}: this is no type of a condition: give letters");
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    for kubelet in ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] {
+        let said = problem(&[("CONDITION_TYPE", kubelet)]);
+        let expected =
+            format!("CONDITION_TYPE={kubelet}: the kubelet itself writes this condition");
         assert!(said.starts_with(&expected), "{said}");
     }
     let list = json_list("a b");

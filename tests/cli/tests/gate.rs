@@ -74,7 +74,7 @@ fn a_gate_is_for_the_given_rules_and_the_others_say_why_not() {
     assert_eq!(
         output.stderr,
         "note: rule 'dry' has no gate: DryRun: the rule changes no node\n\
-         note: rule 'paused' has no gate: Suspended: the rule is suspended, or every rule is frozen: the node stays as it is\n\
+         note: rule 'paused' has no gate: Suspended: the rule is suspended: the node stays as it is\n\
          note: rule 'default' has no gate: ConditionsMet: example.com/AgentReady is absent and counts as True, required True\n\
          note: rule 'deleted' has no gate: RuleDeleted: the rule is being deleted\n\
          note: rule 'counted' has no gate: BudgetCountsNewNodes: spec.budget.exemptYoungerThan is 0: the budget has to be asked about each node\n"
@@ -107,17 +107,43 @@ fn where_every_rule_is_frozen_there_is_no_gate_and_nothing_is_printed() {
     assert_eq!((output.status, output.stdout.as_str()), (1, ""));
     let lines: Vec<_> = output.stderr.lines().collect();
     assert!(
-        lines[0].starts_with("note: rule 'agent' has no gate: Suspended: "),
+        lines[0].starts_with("note: rule 'agent' has no gate: Frozen: every rule is frozen: "),
         "{lines:?}"
     );
     assert!(
-        lines[1].starts_with("note: rule 'other' has no gate: Suspended: "),
+        lines[1].starts_with("note: rule 'other' has no gate: Frozen: every rule is frozen: "),
         "{lines:?}"
     );
     assert_eq!(
         lines[2..],
         ["error: none of the given rules would hold a new node: there is nothing to print"]
     );
+}
+
+/// A value that says no is no freeze.
+#[test]
+fn a_freeze_that_says_no_is_none() {
+    let other = RULE.replace(
+        "  name: agent",
+        "  name: other\n  annotations: {readiness.node.x-k8s.io/freeze-all: 'false'}",
+    );
+    let output = host_among(
+        &[("a.yaml", RULE), ("b.yaml", &other)],
+        &["gate", "-f", "a.yaml", "b.yaml"],
+    );
+    assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+}
+
+/// The gate is there, and does not hold the nodes that kubelets create.
+#[test]
+fn a_label_that_kubelets_may_not_set_is_told() {
+    let selected = "{node-role.kubernetes.io/worker: ''}";
+    let worker = RULE.replace("{pool: agent}", selected);
+    let output = host_among(&[("a.yaml", &worker)], &["gate", "-f", "a.yaml"]);
+    assert_eq!(output.status, 0, "{}", output.stderr);
+    let told = "note: rule 'agent' has a gate, but not where the kubelet itself creates the node: it may not set label \
+                node-role.kubernetes.io/worker, by which the rule selects";
+    assert!(output.stderr.starts_with(told), "{}", output.stderr);
 }
 
 #[test]

@@ -315,7 +315,7 @@ fn where_every_rule_is_frozen_nothing_would_be_done() {
     for result in results {
         assert_eq!(result["action"], "None");
     }
-    assert_eq!(results[0]["reason"], "Suspended");
+    assert_eq!(results[0]["reason"], "Frozen");
     assert_eq!(report["changes"], json("[]"));
 }
 
@@ -339,6 +339,23 @@ fn a_rule_that_replaces_itself_or_one_that_was_not_given_is_told() {
         assert!(
             output.status == 0 && output.stderr.contains(said),
             "{}",
+            output.stderr
+        );
+    }
+}
+
+/// The webhook refuses it; a file has no webhook.
+#[test]
+fn a_rule_that_selects_every_node_is_told() {
+    for selector in ["{}", "{matchLabels: {}}", "{matchExpressions: []}"] {
+        let rule = RULE.replace("{matchLabels: {pool: agent}}", selector);
+        let folder = folder_with(&[("a.yaml", rule.as_str()), ("n.yaml", NODE)]);
+        let arguments = ["eval", "--rule", "a.yaml", "--node", "n.yaml"];
+        let output = cli_tests::program::host_in(folder.path(), &arguments, &[]).unwrap();
+        let told = "warning: rule 'agent': spec.nodeSelector is empty and selects every node";
+        assert!(
+            output.status == 0 && output.stderr.starts_with(told),
+            "{selector}: {}",
             output.stderr
         );
     }

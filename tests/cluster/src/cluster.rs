@@ -142,6 +142,20 @@ impl Cluster {
         .await
     }
 
+    /// Installs the definition of ReadinessPolicies, as the file in the repository has it: it is what people apply.
+    ///
+    /// # Errors
+    /// The file cannot be read, or kubectl is against it.
+    pub async fn install_policies(&self) -> anyhow::Result<()> {
+        let file = cli_tests::program::workspace().join("crds/readinesspolicies.yaml");
+        self.apply(&std::fs::read_to_string(file)?)?;
+        let name = "readinesspolicies.readiness.node.x-k8s.io";
+        let definitions = Api::all(self.client.clone());
+        let established = kube::runtime::conditions::is_crd_established();
+        kube::runtime::wait::await_condition(definitions, name, established).await?;
+        Ok(())
+    }
+
     /// Starts a host, and waits until its caches are synced.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ async fn compat_001_to_011_the_definition() {
 async fn the_definition_of_policies() {
     let cluster = Cluster::start().await.unwrap();
     let mut server = Server::new(&cluster);
-    policy::install(&cluster).await;
+    cluster.install_policies().await.unwrap();
 
     policy::what_is_taken(&mut server).await;
     policy::what_is_refused(&mut server).await;

@@ -9,7 +9,7 @@ use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use kube::ResourceExt;
-use kube::api::{WatchEvent, WatchParams};
+use kube::api::{Patch, PatchParams, WatchEvent, WatchParams};
 use planner::ownership;
 use serde_json::json;
 
@@ -353,4 +353,41 @@ async fn compat_017_a_taint_put_on_a_completed_node_by_hand_stays_with_one_warni
             .len(),
         1
     );
+}
+
+/// No rule that has such a taint selects the node, and its record is lost: nobody may take it off, and nobody else
+/// would say so.
+#[tokio::test]
+async fn a_taint_that_lost_its_record_while_no_host_ran_is_told_on_its_node() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    cluster.until_held("node-1").await;
+    host.kill().await.unwrap();
+    let off = json!({ "metadata": {
+        "annotations": { ownership::ANNOTATION: null },
+        "labels": { "node-role.kubernetes.io/worker": null },
+    }});
+    let (patch, parameters) = (Patch::Merge(off), PatchParams::default());
+    let nodes = cluster.nodes();
+    nodes.patch("node-1", &parameters, &patch).await.unwrap();
+    let host = cluster.start_host().await.unwrap();
+    let note = cluster.until_event("node-1", "TaintNotManaged").await;
+    let note = note.unwrap();
+    for part in [
+        GUIDE_TAINT,
+        "rule 'agent' does not select the node",
+        "by hand",
+    ] {
+        assert!(note.contains(part), "{note}");
+    }
+    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 1);
+    // Once: nothing is asked of whoever reads it a second time.
+    let touched = json!({ "example.com/touched": "1" });
+    cluster.annotate_node("node-1", touched).await.unwrap();
+    cluster.until_worked_off().await.unwrap();
+    host.terminate().await.unwrap();
+    let told = cluster.events("node-1", "TaintNotManaged").await.unwrap();
+    assert_eq!(told.len(), 1);
 }

@@ -1,8 +1,14 @@
 //! What protects a cluster from a rule that is wrong.
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
+#[path = "safety/alarm.rs"]
+mod alarm;
+#[path = "safety/cleanup.rs"]
+mod cleanup;
 #[path = "safety/freeze.rs"]
 mod freeze;
+#[path = "safety/prefixes.rs"]
+mod prefixes;
 
 use cluster_tests::{AGENT, Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use serde_json::json;
@@ -261,59 +267,6 @@ async fn compat_j_held_too_long_is_told_once_by_any_number_of_hosts() {
 }
 
 #[tokio::test]
-async fn nrc_279_a_further_prefix_needs_the_definition_and_the_flag() {
-    let cluster = Cluster::start().await.unwrap();
-    workers(&cluster, 1).await;
-    let prefix = "startup-taint.cluster-autoscaler.kubernetes.io/";
-    let key = format!("{prefix}agent");
-    let rule = agent_rule("agent", "continuous").replace(GUIDE_TAINT, &key);
-    let refused = cluster.apply(&rule).unwrap_err().to_string();
-    assert!(
-        refused.contains("taint key must start with 'readiness.k8s.io/'"),
-        "{refused}"
-    );
-    let program = cluster_tests::host_program().unwrap();
-    let flag = format!("--taint-key-prefix={prefix}");
-    let crd = std::process::Command::new(program)
-        .args(["crd", &flag])
-        .output()
-        .unwrap();
-    cluster
-        .apply(&String::from_utf8(crd.stdout).unwrap())
-        .unwrap();
-    wait::until_true("the new definition is in force", || async {
-        Ok(cluster.apply(&rule).is_ok())
-    })
-    .await
-    .unwrap();
-    let host = cluster.start_host().await.unwrap();
-    cluster
-        .until_status("agent", "Stalled without the flag", |status| {
-            let mut found = status
-                .conditions
-                .iter()
-                .filter(|found| found.r#type == "Stalled");
-            found.any(|found| {
-                found.status.as_str() == "True" && found.message.contains("--taint-key-prefix")
-            })
-        })
-        .await
-        .unwrap();
-    cluster.until_event("agent", "Stalled").await.unwrap();
-    host.terminate().await.unwrap();
-    let host = cluster.start_host_with(&[&flag]).await.unwrap();
-    cluster.until_released("node-01").await;
-    wait::until_true("the taint with the further prefix is there", || async {
-        Ok(cluster.tainted(&key).await? == 1)
-    })
-    .await
-    .unwrap();
-    cluster.delete_rule("agent").await.unwrap();
-    assert_eq!(cluster.tainted(&key).await.unwrap(), 0);
-    host.terminate().await.unwrap();
-}
-
-#[tokio::test]
 async fn compat_j_dry_run_freezes_what_was_there_says_so_and_deletion_releases_it() {
     let cluster = Cluster::start().await.unwrap();
     workers(&cluster, 2).await;
@@ -330,6 +283,14 @@ async fn compat_j_dry_run_freezes_what_was_there_says_so_and_deletion_releases_i
         .await
         .unwrap();
     assert!(note.contains("2 nodes that it held"), "{note}");
+    // Nor does a dry run let a node go, and whoever tries is told.
+    let annotation = json!({ "readiness.node.x-k8s.io/break-glass": "agent=2099-01-01T00:00:00Z" });
+    cluster.annotate_node("node-02", annotation).await.unwrap();
+    let note = cluster
+        .until_event("node-02", "BreakGlassWithoutEffect")
+        .await;
+    let note = note.unwrap();
+    assert!(note.contains("rule 'agent' is a dry run"), "{note}");
     cluster.agent_reports("node-01", "True").await;
     cluster
         .until_status("agent", "it would remove one", |status| {

@@ -122,6 +122,13 @@ impl NodeReadinessRule {
     pub fn selector(&self) -> Result<Selector, InvalidSelector> {
         Selector::parse(&self.spec.node_selector)
     }
+
+    /// Is the selector empty, and so of every node?
+    pub fn selects_all(&self) -> bool {
+        let selector = &self.spec.node_selector;
+        selector.match_labels.iter().flatten().next().is_none()
+            && selector.match_expressions.iter().flatten().next().is_none()
+    }
 }
 
 impl NodeReadinessRule {

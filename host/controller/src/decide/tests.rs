@@ -87,3 +87,36 @@ fn what_is_remembered_is_what_the_policy_would_say() {
         }
     });
 }
+
+/// Whoever holds a place keeps it, also where a plan that asks for it again is not carried out.
+#[test]
+fn a_place_that_a_node_has_is_not_free_when_a_plan_is_given_up() {
+    let engine = Engine::new(&engine::Options::default()).unwrap();
+    let mut one = rule(
+        "continuous",
+        "allOf",
+        &json!({}),
+        &engine.default_policy().unwrap(),
+    );
+    one.rule = Arc::new(Rule {
+        budget: Some(planner::rule::Budget {
+            most: planner::rule::Limit::Nodes(1),
+            exempt_younger_than: Duration::ZERO,
+        }),
+        ..Rule::clone(&one.rule)
+    });
+    let node = |name: &str| Node {
+        name: name.to_owned(),
+        ..Node::default()
+    };
+    let (seats, prefixes) = (Seats::new(Vec::new), TaintPrefixes::default());
+    let take = |name: &str| seats.take(&one, &node(name), &prefixes);
+    // One that was only asked for is free again.
+    drop(take("first").unwrap());
+    take("second").unwrap().keep();
+    assert!(take("first").is_none());
+    drop(take("second").unwrap());
+    assert!(take("first").is_none());
+    seats.settle(&one, "second", false);
+    assert!(take("first").is_some());
+}

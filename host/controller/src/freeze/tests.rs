@@ -1,16 +1,19 @@
 use super::*;
 
 /// A rule by its name, which is its UID as well: `+` carries the annotation, `-` is being deleted, `!` has
-/// no finalizer yet.
+/// no finalizer yet, `=` carries it and says no.
 fn rules(all: &[&str]) -> Vec<Arc<NodeReadinessRule>> {
     let rule = |(age, text): (usize, &&str)| {
-        let name = text.trim_end_matches(['+', '-', '!']);
+        let name = text.trim_end_matches(['+', '-', '!', '=']);
         let mut metadata = json!({
             "name": name, "uid": name,
             "creationTimestamp": format!("2026-01-01T00:00:{age:02}Z"),
         });
         if text.contains('+') {
             metadata["annotations"] = json!({ FREEZE: format!("why {name}") });
+        }
+        if text.contains('=') {
+            metadata["annotations"] = json!({ FREEZE: "false" });
         }
         if text.contains('-') {
             metadata["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
@@ -147,8 +150,32 @@ fn rules_of_files_are_frozen_as_those_of_a_cluster() {
         (&["a", "b+"], true),
         (&["a", "b+-"], true),
         (&["b+-"], false),
+        (&["a", "b="], false),
     ] {
         let rules = rules(state);
         assert_eq!(is_frozen(rules.iter().map(AsRef::as_ref)), expected);
+    }
+}
+
+#[test]
+fn a_value_that_says_no_freezes_nothing_and_takes_a_freeze_off() {
+    let states: [&[&str]; 4] = [&["a=", "b"], &["a+", "b"], &["a=", "b"], &["a=", "b+"]];
+    assert_eq!(told(&states), ["no", "a: why a", "no", "b: why b"]);
+    // It is no carrier: nothing waits for it when it goes.
+    assert_eq!(told(&[&["a=-", "b"]]), ["no"]);
+    let mut rule = NodeReadinessRule::clone(&rules(&["a"])[0]);
+    for (text, freezes) in [
+        ("False", false),
+        (" no ", false),
+        ("OFF", false),
+        ("0", false),
+        ("n", false),
+        ("f", false),
+        ("", true),
+        ("true", true),
+        ("no agent reports", true),
+    ] {
+        rule.annotations_mut().insert(FREEZE.into(), text.into());
+        assert_eq!(carries(&rule), freezes, "{text:?}");
     }
 }

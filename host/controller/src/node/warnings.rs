@@ -7,6 +7,7 @@ use planner::{Timestamp, break_glass, facts, ownership};
 
 use crate::decide::Decided;
 use crate::events::Object;
+use crate::rules::RuleSet;
 use crate::shared::Shared;
 
 /// Annotations of ours that somebody else wrote.
@@ -17,7 +18,7 @@ pub(super) fn about_annotations(shared: &Shared, node: &facts::Node, now: Timest
             .events
             .warn(Object::Node(node), reason, &problem, note);
     };
-    if let Some(problem) = ownership::problem(node, &shared.limits.prefixes) {
+    if let Some(problem) = ownership::problem(node, &shared.rules().prefixes) {
         let meaning = "a taint whose record is lost is not removed when its rule goes; remove it by hand if it is not wanted";
         warn(
             "OwnershipUnreadable",
@@ -36,23 +37,50 @@ pub(super) fn about_annotations(shared: &Shared, node: &facts::Node, now: Timest
                 continue;
             }
         };
-        let is_known = || {
-            let rules = shared.rules();
-            let mut rules = rules.active.iter();
-            rules.any(|active| break_glass::is_for(name, &active.rule))
-        };
-        let problem = if shared.objects.get(&ObjectRef::new(name)).is_none() && !is_known() {
-            format!("there is no rule '{name}'")
-        } else if until <= now {
-            format!("for rule '{name}' its time was over at {until}")
-        } else {
-            continue;
-        };
+        let rules = shared.rules();
+        let named = rules.active.iter().map(|active| &active.rule);
+        let named = || named.clone().filter(|rule| break_glass::is_for(name, rule));
+        let problem =
+            if shared.objects.get(&ObjectRef::new(name)).is_none() && named().next().is_none() {
+                format!("there is no rule '{name}'")
+            } else if until <= now {
+                format!("for rule '{name}' its time was over at {until}")
+            } else if named().next().is_some() && named().all(|rule| rule.dry_run) {
+                format!("rule '{name}' is a dry run, which changes no node")
+            } else {
+                continue;
+            };
         let note = format!("annotation {key} lets nothing go: {problem}");
         let object = Object::Node(node);
         shared
             .events
             .warn(object, "BreakGlassWithoutEffect", &problem, note);
+    }
+}
+
+/// Taints on the node that look like a rule's and are nobody's: no rule that has such a taint selects the node, and
+/// nothing says that one put it there.
+pub(super) fn about_strangers(
+    shared: &Shared,
+    node: &facts::Node,
+    rules: &RuleSet,
+    decided: &Decided<'_>,
+) {
+    for rule in rules.active.iter().map(|active| &active.rule) {
+        let taint = &rule.taint;
+        let mut minded = decided.rules.iter();
+        if !node.has_taint(taint)
+            || rule.dry_run
+            || minded.any(|active| active.rule.taint == *taint)
+        {
+            continue;
+        }
+        let note = format!(
+            "Taint '{taint}' is left on the node: rule '{}' does not select the node, and there is no record that a rule put the taint there; remove it by hand if it is not wanted",
+            rule.name
+        );
+        let object = Object::Node(node);
+        (shared.events).warn(object, "TaintNotManaged", &taint.to_string(), note);
     }
 }
 

@@ -12,12 +12,15 @@ use crate::metrics::Write;
 use crate::shared::Shared;
 
 /// Says in the cluster that every rule is frozen: it has to outlive this process, and it is released
-/// by hand.
-pub(super) async fn write(shared: &Shared, object: &NodeReadinessRule) -> Result<(), RequestError> {
+/// by hand. False: there is nothing that this rule has to say.
+pub(super) async fn write(
+    shared: &Shared,
+    object: &NodeReadinessRule,
+) -> Result<bool, RequestError> {
     let rules = shared.rules();
     let to_write = rules.frozen.as_ref().filter(|frozen| !frozen.written);
     let Some(frozen) = to_write.filter(|frozen| frozen.is_of(object)) else {
-        return Ok(());
+        return Ok(false);
     };
     let written = send(shared, object, freeze::put(object, &frozen.why)).await;
     let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
@@ -46,7 +49,7 @@ pub(super) async fn write(shared: &Shared, object: &NodeReadinessRule) -> Result
         }
         _ => {}
     }
-    written
+    written.map(|()| true)
 }
 
 /// May a rule go, as far as it is about the freeze?

@@ -293,6 +293,11 @@ impl Managed {
     fn failure(&self, verb: &str, what: &dyn fmt::Display, error: RequestError) -> Failure {
         match error {
             RequestError::Conflict(_) => Failure::Again,
+            RequestError::NotFound(_) => Problem(format!(
+                "{what} cannot be {verb}, since there is none: create it, or name another with \
+                 --webhook-configuration and --webhook-secret, or leave --webhook-manage-certificates out and mount a certificate"
+            ))
+            .into(),
             error => Problem(format!(
                 "{what} cannot be {verb}: {error}; grant it, or leave --webhook-manage-certificates out and mount a certificate"
             ))

@@ -259,10 +259,12 @@ impl<'a> Draft<'a> {
         });
         self.records.sort();
         if self.records != self.recorded {
-            self.annotations.insert(
-                ownership::ANNOTATION.to_owned(),
-                ownership::write(&self.records),
-            );
+            // What others may know more about is not lost with the rest.
+            let unknown = ownership::unknown(self.input.node, self.input.prefixes);
+            let mut records = [self.records.clone(), unknown].concat();
+            records.sort();
+            self.annotations
+                .insert(ownership::ANNOTATION.to_owned(), ownership::write(&records));
         }
         let gone = |(id, by): (&TaintId, &Option<usize>)| by.is_none().then(|| id.clone());
         let orphans: Vec<TaintId> = self.remove.iter().filter_map(gone).collect();
@@ -313,7 +315,7 @@ impl<'a> Draft<'a> {
         let records = self.records.iter();
         let mut record = records.filter(|record| record.is_for(id) && record.is_of(candidate.rule));
         let record = record.next_back();
-        let (reason, message) = message::explain(self.input.node, candidate, &state);
+        let (reason, message) = message::explain(self.input, candidate, &state);
         Outcome {
             action,
             before,

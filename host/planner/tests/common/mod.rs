@@ -190,6 +190,7 @@ pub fn plan_with(node: &Node, cases: &[Case], stalled: &BTreeSet<String>) -> Pla
         stalled,
         gone: &BTreeSet::new(),
         prefixes: &TaintPrefixes::default(),
+        frozen: false,
         only: None,
     })
 }

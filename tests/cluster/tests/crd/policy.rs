@@ -2,9 +2,6 @@
 
 use cluster_tests::Cluster;
 use http::Method;
-use kube::Api;
-use kube::runtime::conditions::is_crd_established;
-use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
 use crate::wire::{Answer, Server, set};
@@ -14,17 +11,6 @@ const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef012
 const OTHER: &str = "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n";
 const CA: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
-
-/// As the file in the repository has it, which is what people apply.
-pub(crate) async fn install(cluster: &Cluster) {
-    let file = cli_tests::program::workspace().join("crds/readinesspolicies.yaml");
-    cluster
-        .apply(&std::fs::read_to_string(file).unwrap())
-        .unwrap();
-    let name = "readinesspolicies.readiness.node.x-k8s.io";
-    let served = await_condition(Api::all(cluster.client.clone()), name, is_crd_established());
-    served.await.unwrap();
-}
 
 /// Everything that a policy can have, for a module in a registry, with changes: `null` removes a field.
 fn policy(changes: &[(&str, Value)]) -> Value {

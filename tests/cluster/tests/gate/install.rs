@@ -238,6 +238,7 @@ async fn a_cleanup_takes_the_gate_away_before_it_frees_the_nodes() {
             "mutatingadmissionpolicybinding/node-readiness-gate: would be deleted",
             "mutatingadmissionpolicy/node-readiness-gate: would be deleted",
             "node/node-1: taint readiness.k8s.io/agent:NoSchedule would be removed",
+            "rule/agent: status would be reset",
             "rule/agent: finalizer would be removed",
             "dry run: 1 taints removed from 1 nodes, 0 rules deleted, 1 finalizers removed",
         ]
@@ -255,7 +256,7 @@ async fn a_cleanup_takes_the_gate_away_before_it_frees_the_nodes() {
         ]
     );
     assert_eq!(installed(&cluster).await, (false, false));
-    // The rule is there, and says what it said.
+    // The rule is there.
     until_born_with(&cluster, "a", &[]).await;
     let node = cluster.nodes().get("node-1").await.unwrap();
     assert!(taints(&node).is_empty());

@@ -7,8 +7,6 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::runtime::conditions::is_crd_established;
-use kube::runtime::wait::await_condition;
 use planner::rule::Status;
 use serde_json::{Value, json};
 
@@ -18,13 +16,7 @@ pub const POLICY: &str = "steady";
 /// Both definitions are installed.
 pub async fn start() -> Cluster {
     let cluster = Cluster::start().await.unwrap();
-    let file = cli_tests::program::workspace().join("crds/readinesspolicies.yaml");
-    cluster
-        .apply(&std::fs::read_to_string(file).unwrap())
-        .unwrap();
-    let name = "readinesspolicies.readiness.node.x-k8s.io";
-    let served = await_condition(Api::all(cluster.client.clone()), name, is_crd_established());
-    served.await.unwrap();
+    cluster.install_policies().await.unwrap();
     cluster
 }
 

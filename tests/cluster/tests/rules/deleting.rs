@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::rule::status::{Condition, NodeReadinessRuleStatus};
-use cluster_tests::proxy::{Fault, Proxy};
+use cluster_tests::proxy::Fault;
 use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::json;
+
+use crate::{host_through, one_worker};
 
 const RULE: &str = "/apis/readiness.node.x-k8s.io/v1alpha1/nodereadinessrules/agent";
 
@@ -89,8 +91,7 @@ async fn compat_023_a_deletion_that_hangs_says_on_which_nodes_and_why() {
 /// status does not stay wrong either.
 #[tokio::test]
 async fn compat_023_a_finalizer_that_cannot_be_removed_is_told() {
-    let cluster = Cluster::start().await.unwrap();
-    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let cluster = one_worker().await;
     let refused = Arc::new(AtomicBool::new(true));
     let refuses = Arc::clone(&refused);
     let hook = move |method: String, path: String| -> futures::future::BoxFuture<'static, Fault> {
@@ -103,10 +104,7 @@ async fn compat_023_a_finalizer_that_cannot_be_removed_is_told() {
         };
         Box::pin(async { fault })
     };
-    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
-        .await
-        .unwrap();
-    let host = proxy.start_host(&cluster).await.unwrap();
+    let (_proxy, host) = host_through(&cluster, hook).await;
     let theirs = "example.com/theirs";
     let rule = agent_rule("agent", "continuous").replace(
         "{name: agent}",
@@ -146,8 +144,7 @@ async fn compat_023_a_finalizer_that_cannot_be_removed_is_told() {
 /// Somebody else changes the finalizers between our read and our write: that is nothing to warn of.
 #[tokio::test]
 async fn compat_023_a_lost_race_for_the_finalizer_is_no_warning() {
-    let cluster = Cluster::start().await.unwrap();
-    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let cluster = one_worker().await;
     let first = Arc::new(AtomicBool::new(true));
     let rules = cluster.rules();
     let hook = move |method: String, path: String| -> futures::future::BoxFuture<'static, Fault> {
@@ -165,10 +162,7 @@ async fn compat_023_a_lost_race_for_the_finalizer_is_no_warning() {
             Fault::Pass
         })
     };
-    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
-        .await
-        .unwrap();
-    let host = proxy.start_host(&cluster).await.unwrap();
+    let (proxy, host) = host_through(&cluster, hook).await;
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster.until_held("node-1").await;
     let stored = cluster.rules().get("agent").await.unwrap();

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::rule::status::NodeReadinessRuleStatus;
-use cluster_tests::proxy::{Fault, Passed, Proxy};
+use cluster_tests::proxy::{Fault, Passed};
 use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, worker};
 use serde_json::json;
+
+use crate::{host_through, one_worker};
 
 /// Waits until the rules have looked at all nodes.
 async fn until_begun(cluster: &Cluster, rules: [&str; 2]) {
@@ -24,8 +26,7 @@ async fn until_begun(cluster: &Cluster, rules: [&str; 2]) {
 /// Admission that answers 403 is admission all the same: one taint does not hold up the other.
 #[tokio::test]
 async fn compat_028_a_taint_that_is_forbidden_does_not_hold_up_the_others() {
-    let cluster = Cluster::start().await.unwrap();
-    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let cluster = one_worker().await;
     let key = "readiness.k8s.io/forbidden";
     let without = format!("object.spec.?taints.orValue([]).all(taint, taint.key != '{key}')");
     let taint = json!({ "spec": { "taints": [{ "key": key, "effect": "NoSchedule" }] } });
@@ -62,10 +63,7 @@ async fn compat_028_a_bad_request_is_tried_taint_by_taint() {
         };
         Box::pin(async { fault })
     };
-    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook))
-        .await
-        .unwrap();
-    let host = proxy.start_host(&cluster).await.unwrap();
+    let (proxy, host) = host_through(&cluster, hook).await;
     let other = "readiness.k8s.io/other";
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster

@@ -1,30 +1,51 @@
-//! The switch that freezes every rule, and the alarm that throws it.
+//! The switch that freezes every rule.
 
 use std::sync::Arc;
 
 use cluster_tests::proxy::{Fault, Proxy};
 use cluster_tests::scrape::Scrape;
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait};
+use cluster_tests::{Cluster, Host, agent_rule, wait};
+use futures::future::BoxFuture;
+use http::StatusCode;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use super::{until_held, until_ready_is, workers};
+use super::{until_ready_is, workers};
 
 const FREEZE: &str = "readiness.node.x-k8s.io/freeze-all";
 
 /// Puts the annotation on a rule, or (null) takes it off.
-async fn freeze(cluster: &Cluster, rule: &str, why: Value) {
+pub async fn freeze(cluster: &Cluster, rule: &str, why: Value) {
     let change = json!({ "metadata": { "annotations": { FREEZE: why } } });
     cluster.patch_rule(rule, change).await.unwrap();
 }
 
 /// The value of the annotation on a rule.
-async fn carried(cluster: &Cluster, rule: &str) -> Option<String> {
+pub async fn carried(cluster: &Cluster, rule: &str) -> Option<String> {
     let stored = cluster.rules().get(rule).await.unwrap();
     stored.metadata.annotations?.remove(FREEZE)
 }
 
-async fn until_carried(cluster: &Cluster, rule: &str, why: &str) {
+/// Deletes a rule, and does not wait for it to go.
+async fn delete(cluster: &Cluster, rule: &str) {
+    let delete = DeleteParams::default();
+    cluster.rules().delete(rule, &delete).await.unwrap();
+}
+
+/// One node, and a host at work with these rules.
+async fn enforced(names: &[&str]) -> (Cluster, Host) {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 1).await;
+    let host = cluster.start_host().await.unwrap();
+    for name in names {
+        cluster.apply(&rule(name)).unwrap();
+        until_ready_is(&cluster, name, "True", "Enforced").await;
+    }
+    (cluster, host)
+}
+
+pub async fn until_carried(cluster: &Cluster, rule: &str, why: &str) {
     let what = format!("rule {rule} carries the freeze");
     wait::until_true(&what, || async {
         Ok(carried(cluster, rule).await.as_deref() == Some(why))
@@ -43,7 +64,7 @@ async fn until_gone(cluster: &Cluster, rule: &str) {
 }
 
 /// Waits until a rule's status shows what the first of its nodes reports now.
-async fn until_agent_is_seen(cluster: &Cluster, rule: &str, status: &str) {
+pub async fn until_agent_is_seen(cluster: &Cluster, rule: &str, status: &str) {
     let shown = |node: &api::rule::status::NodeEvaluation| {
         node.condition_results[0].current_status.as_str() == status
     };
@@ -56,16 +77,15 @@ async fn until_agent_is_seen(cluster: &Cluster, rule: &str, status: &str) {
 }
 
 /// A proxy that only looks, and whose watches can be stopped.
-async fn observer(cluster: &Cluster) -> Proxy {
-    let pass =
-        |_, _| -> futures::future::BoxFuture<'static, Fault> { Box::pin(async { Fault::Pass }) };
+pub async fn observer(cluster: &Cluster) -> Proxy {
+    let pass = |_, _| -> BoxFuture<'static, Fault> { Box::pin(async { Fault::Pass }) };
     Proxy::start(cluster.client.clone(), Arc::new(pass))
         .await
         .unwrap()
 }
 
 /// A rule for a taint of its own, and for the same nodes and condition as the guide's.
-fn rule(name: &str) -> String {
+pub fn rule(name: &str) -> String {
     agent_rule(name, "continuous").replace("security-agent-ready", name)
 }
 
@@ -121,117 +141,6 @@ async fn compat_j_freeze_stops_every_rule_until_it_is_taken_off() {
     host.terminate().await.unwrap();
 }
 
-#[tokio::test]
-async fn compat_j_alarm_freezes_when_most_nodes_regress_and_is_released_by_hand() {
-    let cluster = Cluster::start().await.unwrap();
-    let names = workers(&cluster, 14).await;
-    for name in &names {
-        cluster.agent_reports(name, "True").await;
-    }
-    let arguments = ["--freeze-when-regressed=50", "--freeze-window=1h"];
-    let host = cluster.start_host_with(&arguments).await.unwrap();
-    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    until_ready_is(&cluster, "agent", "True", "Enforced").await;
-    for name in &names {
-        cluster.agent_reports(name, "False").await;
-    }
-    until_ready_is(&cluster, "agent", "False", "Frozen").await;
-    until_agent_is_seen(&cluster, "agent", "False").await;
-    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 10);
-    host.kill().await.unwrap();
-    // It stands in the cluster, so another host is frozen as well.
-    let host = cluster.start_host_with(&arguments).await.unwrap();
-    until_ready_is(&cluster, "agent", "False", "Frozen").await;
-    assert_eq!(
-        carried(&cluster, "agent").await.as_deref(),
-        Some("NodesRegressed: 10 of 14 nodes of rule 'agent' within 3600 s")
-    );
-    assert_eq!(cluster.tainted(GUIDE_TAINT).await.unwrap(), 10);
-    freeze(&cluster, "agent", json!(null)).await;
-    until_held(&cluster, 14).await;
-    host.terminate().await.unwrap();
-}
-
-/// One node of three says Ready and not Ready a hundred times: it is one node.
-#[tokio::test]
-async fn compat_j_alarm_counts_nodes_and_not_how_often_one_flaps() {
-    let cluster = Cluster::start().await.unwrap();
-    for name in workers(&cluster, 3).await {
-        cluster.agent_reports(&name, "True").await;
-    }
-    let arguments = ["--freeze-when-regressed=1", "--freeze-window=1h"];
-    let host = cluster.start_host_with(&arguments).await.unwrap();
-    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    until_ready_is(&cluster, "agent", "True", "Enforced").await;
-    for _ in 0..100 {
-        cluster.agent_reports("node-01", "False").await;
-        cluster.until_held("node-01").await;
-        cluster.agent_reports("node-01", "True").await;
-        cluster.until_released("node-01").await;
-    }
-    assert_eq!(carried(&cluster, "agent").await, None);
-    until_ready_is(&cluster, "agent", "True", "Enforced").await;
-    host.terminate().await.unwrap();
-}
-
-/// The same fourteen nodes as above, too slowly for the window.
-#[tokio::test]
-async fn compat_j_alarm_is_about_a_short_time() {
-    let cluster = Cluster::start().await.unwrap();
-    let names = workers(&cluster, 14).await;
-    for name in &names {
-        cluster.agent_reports(name, "True").await;
-    }
-    let arguments = ["--freeze-when-regressed=50", "--freeze-window=1ms"];
-    let host = cluster.start_host_with(&arguments).await.unwrap();
-    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    until_ready_is(&cluster, "agent", "True", "Enforced").await;
-    for (held, name) in names.iter().enumerate() {
-        cluster.agent_reports(name, "False").await;
-        until_held(&cluster, held + 1).await;
-    }
-    assert_eq!(carried(&cluster, "agent").await, None);
-    host.terminate().await.unwrap();
-}
-
-/// Each of the nodes is another one by the same name, which the host sees in one new list: none lost anything.
-#[tokio::test]
-async fn compat_j_alarm_takes_a_new_node_for_a_new_one_whatever_its_name() {
-    let cluster = Cluster::start().await.unwrap();
-    let names = workers(&cluster, 12).await;
-    for name in &names {
-        cluster.agent_reports(name, "True").await;
-    }
-    let proxy = observer(&cluster).await;
-    let arguments = ["--freeze-when-regressed=50", "--freeze-window=1h"];
-    let host = proxy.start_host_with(&cluster, &arguments).await.unwrap();
-    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    until_ready_is(&cluster, "agent", "True", "Enforced").await;
-    let watches = proxy.watches();
-    watches.send_modify(|watches| watches.paused = true);
-    for name in &names {
-        let nodes = cluster.nodes();
-        nodes.delete(name, &DeleteParams::default()).await.unwrap();
-    }
-    // Creation times are whole seconds.
-    let deleted = jiff::Timestamp::now();
-    wait::until_true("the second is over", || async {
-        Ok(jiff::Timestamp::now().as_second() > deleted.as_second())
-    })
-    .await
-    .unwrap();
-    workers(&cluster, 12).await;
-    watches.send_modify(|watches| {
-        watches.paused = false;
-        watches.expired = true;
-        watches.generation += 1;
-    });
-    until_held(&cluster, 12).await;
-    assert_eq!(carried(&cluster, "agent").await, None);
-    until_ready_is(&cluster, "agent", "True", "Enforced").await;
-    host.terminate().await.unwrap();
-}
-
 /// Who deletes a rule has no thaw in mind.
 #[tokio::test]
 async fn compat_j_freeze_is_carried_on_by_another_rule_where_its_carrier_goes() {
@@ -272,14 +181,10 @@ async fn compat_j_freeze_is_carried_on_by_another_rule_where_its_carrier_goes() 
     // By force, and before the host saw it: nobody could hand anything over.
     let watches = proxy.watches();
     watches.send_modify(|watches| watches.paused = true);
-    let rules = cluster.rules();
-    rules
-        .delete("first", &DeleteParams::default())
-        .await
-        .unwrap();
+    delete(&cluster, "first").await;
     let force = json!({ "metadata": { "finalizers": null } });
     cluster.patch_rule("first", force).await.unwrap();
-    assert!(rules.get_opt("first").await.unwrap().is_none());
+    assert!(cluster.rules().get_opt("first").await.unwrap().is_none());
     watches.send_modify(|watches| watches.paused = false);
     until_carried(&cluster, "third", "why").await;
     cluster.agent_reports("node-01", "True").await;
@@ -311,21 +216,11 @@ async fn compat_j_freeze_is_carried_on_by_another_rule_where_its_carrier_goes() 
 /// The rule goes while no host is there, and the next one is another process.
 #[tokio::test]
 async fn compat_j_freeze_outlives_its_carrier_also_where_no_host_sees_it_go() {
-    let cluster = Cluster::start().await.unwrap();
-    workers(&cluster, 1).await;
-    let host = cluster.start_host().await.unwrap();
-    for name in ["first", "second"] {
-        cluster.apply(&rule(name)).unwrap();
-        until_ready_is(&cluster, name, "True", "Enforced").await;
-    }
+    let (cluster, host) = enforced(&["first", "second"]).await;
     freeze(&cluster, "first", json!("why")).await;
     until_ready_is(&cluster, "second", "False", "Frozen").await;
     host.kill().await.unwrap();
-    let rules = cluster.rules();
-    rules
-        .delete("first", &DeleteParams::default())
-        .await
-        .unwrap();
+    delete(&cluster, "first").await;
     cluster.agent_reports("node-01", "True").await;
     let host = cluster.start_host().await.unwrap();
     until_gone(&cluster, "first").await;
@@ -343,7 +238,7 @@ async fn compat_j_freeze_outlives_its_carrier_also_where_no_host_sees_it_go() {
 }
 
 /// Nobody may put the annotation on this rule.
-async fn forbid(cluster: &Cluster, rule: &str) {
+pub async fn forbid(cluster: &Cluster, rule: &str) {
     let expression = format!(
         "object.metadata.name != '{rule}' || !('{FREEZE}' in object.metadata.?annotations.orValue({{}}))"
     );
@@ -355,21 +250,11 @@ async fn forbid(cluster: &Cluster, rule: &str) {
 /// Whoever may not write rules has frozen them all the same, and says that it is not to be seen.
 #[tokio::test]
 async fn a_freeze_that_cannot_be_written_is_told() {
-    let cluster = Cluster::start().await.unwrap();
-    workers(&cluster, 1).await;
-    let host = cluster.start_host().await.unwrap();
-    for name in ["first", "second"] {
-        cluster.apply(&rule(name)).unwrap();
-        until_ready_is(&cluster, name, "True", "Enforced").await;
-    }
+    let (cluster, host) = enforced(&["first", "second"]).await;
     forbid(&cluster, "second").await;
     freeze(&cluster, "first", json!("why")).await;
     until_ready_is(&cluster, "second", "False", "Frozen").await;
-    let rules = cluster.rules();
-    rules
-        .delete("first", &DeleteParams::default())
-        .await
-        .unwrap();
+    delete(&cluster, "first").await;
     let note = cluster
         .until_event("second", "FreezeNotWritten")
         .await
@@ -383,7 +268,7 @@ async fn a_freeze_that_cannot_be_written_is_told() {
     let says = |text: &str| text.contains("rule 'second'") && text.contains("not wanted here");
     assert!(says(&note), "{note}");
     until_ready_is(&cluster, "first", "False", "FreezeNotCarriedOn").await;
-    let stored = rules.get("first").await.unwrap();
+    let stored = cluster.rules().get("first").await.unwrap();
     let conditions = stored.status.unwrap().conditions;
     let ready = conditions.iter().find(|one| one.r#type == "Ready").unwrap();
     assert!(says(&ready.message), "{}", ready.message);
@@ -396,21 +281,11 @@ async fn a_freeze_that_cannot_be_written_is_told() {
 /// Nobody touches either rule: the one that is to carry the freeze is tried until it can.
 #[tokio::test]
 async fn a_freeze_is_carried_on_when_nobody_is_against_it_any_more() {
-    let cluster = Cluster::start().await.unwrap();
-    workers(&cluster, 1).await;
-    let host = cluster.start_host().await.unwrap();
-    for name in ["first", "second"] {
-        cluster.apply(&rule(name)).unwrap();
-        until_ready_is(&cluster, name, "True", "Enforced").await;
-    }
+    let (cluster, host) = enforced(&["first", "second"]).await;
     forbid(&cluster, "second").await;
     freeze(&cluster, "first", json!("why")).await;
     until_ready_is(&cluster, "second", "False", "Frozen").await;
-    let rules = cluster.rules();
-    rules
-        .delete("first", &DeleteParams::default())
-        .await
-        .unwrap();
+    delete(&cluster, "first").await;
     until_ready_is(&cluster, "first", "False", "FreezeNotCarriedOn").await;
     cluster.admit().unwrap();
     until_carried(&cluster, "second", "why").await;
@@ -428,30 +303,114 @@ async fn a_freeze_is_carried_on_when_nobody_is_against_it_any_more() {
     assert_eq!(told, [""; 0]);
 }
 
-/// The rule that is to carry the freeze cannot: its own status says all the same what is so.
+/// What somebody answers who is asked to let a rule carry the freeze.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Passes,
+    Waits,
+    Refuses,
+}
+
+/// The rule that is deleted is looked at while the request that gives its heir the annotation is still under way; and
+/// once more when that was refused, though nothing happens to it.
 #[tokio::test]
-async fn an_alarm_that_cannot_be_written_is_in_the_status_of_its_rule() {
+async fn a_carrier_waits_until_its_heir_carries_the_freeze_and_says_what_it_waits_for() {
     let cluster = Cluster::start().await.unwrap();
-    let names = workers(&cluster, 12).await;
-    for name in &names {
-        cluster.agent_reports(name, "True").await;
-    }
-    let arguments = ["--freeze-when-regressed=50", "--freeze-window=1h"];
-    let host = cluster.start_host_with(&arguments).await.unwrap();
-    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    until_ready_is(&cluster, "agent", "True", "Enforced").await;
-    forbid(&cluster, "agent").await;
-    for name in &names {
-        cluster.agent_reports(name, "False").await;
-    }
-    let says = |status: &api::rule::status::NodeReadinessRuleStatus| {
-        let mut conditions = status.conditions.iter();
-        conditions.any(|one| one.message.contains("every rule is frozen by this host"))
+    workers(&cluster, 1).await;
+    let answer = watch::Sender::new(Answer::Passes);
+    let asked = watch::Sender::new(0);
+    let hook = {
+        let (answer, asked) = (answer.clone(), asked.clone());
+        move |method: String, path: String| -> BoxFuture<'static, Fault> {
+            let path = path.split('?').next().unwrap_or_default();
+            let is_it = method == "PATCH" && path.ends_with("/nodereadinessrules/heir");
+            let (mut answer, asked) = (answer.subscribe(), asked.clone());
+            Box::pin(async move {
+                if !is_it {
+                    return Fault::Pass;
+                }
+                asked.send_modify(|asked| *asked += 1);
+                let answer = answer.wait_for(|answer| *answer != Answer::Waits).await;
+                match answer.map(|answer| *answer) {
+                    Ok(Answer::Refuses) => Fault::Explain(StatusCode::UNPROCESSABLE_ENTITY),
+                    _ => Fault::Pass,
+                }
+            })
+        }
     };
+    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook));
+    let proxy = proxy.await.unwrap();
+    let two = ["--rule-concurrent-reconciles=2"];
+    let host = proxy.start_host_with(&cluster, &two).await.unwrap();
+    // The oldest inherits.
+    for name in ["heir", "carrier", "third"] {
+        cluster.apply(&rule(name)).unwrap();
+        until_ready_is(&cluster, name, "True", "Enforced").await;
+    }
+    freeze(&cluster, "carrier", json!("why")).await;
+    for name in ["heir", "carrier", "third"] {
+        until_ready_is(&cluster, name, "False", "Frozen").await;
+    }
+    answer.send_replace(Answer::Waits);
+    asked.send_replace(0);
+    delete(&cluster, "carrier").await;
+    wait::until_true("the heir is to be given it", || async {
+        Ok(*asked.borrow() > 0)
+    })
+    .await
+    .unwrap();
+    // What comes later is worked off: so was the carrier.
+    let budget = json!({ "spec": { "budget": { "maxHeld": 1 } } });
+    cluster.patch_rule("third", budget).await.unwrap();
+    let generation = cluster.rules().get("third").await.unwrap();
+    let generation = generation.metadata.generation;
     cluster
-        .until_status("agent", "it says by whom it is frozen", says)
+        .until_status("third", "its change is worked off", |status| {
+            status.observed_generation == generation
+        })
         .await
         .unwrap();
-    assert_eq!(carried(&cluster, "agent").await, None);
+    assert_eq!(carried(&cluster, "heir").await, None);
+    assert_eq!(carried(&cluster, "carrier").await.as_deref(), Some("why"));
+    answer.send_replace(Answer::Refuses);
+    let note = cluster.until_event("carrier", "FreezeNotCarriedOn").await;
+    assert!(note.unwrap().contains("rule 'heir'"));
+    answer.send_replace(Answer::Passes);
+    until_gone(&cluster, "carrier").await;
+    assert_eq!(carried(&cluster, "heir").await.as_deref(), Some("why"));
+    host.terminate().await.unwrap();
+}
+
+/// As kubectl users expect of a switch: a value that says no is off.
+#[tokio::test]
+async fn a_value_that_says_no_freezes_nothing_and_ends_a_freeze() {
+    let (cluster, host) = enforced(&["first", "second"]).await;
+    freeze(&cluster, "first", json!("false")).await;
+    cluster.agent_reports("node-01", "True").await;
+    for name in ["first", "second"] {
+        let key = format!("readiness.k8s.io/{name}");
+        cluster.until_tainted("node-01", &key, false).await.unwrap();
+        until_ready_is(&cluster, name, "True", "Enforced").await;
+    }
+    freeze(&cluster, "first", json!("")).await;
+    for name in ["first", "second"] {
+        until_ready_is(&cluster, name, "False", "Frozen").await;
+    }
+    cluster.agent_reports("node-01", "False").await;
+    let stays = "every rule is frozen: the node stays as it is";
+    cluster
+        .until_status("second", "it says what a new node meets", |status| {
+            let mut conditions = status.conditions.iter();
+            conditions.any(|one| one.r#type == "HoldsNewNodes" && one.message == stays)
+                && status.conditions[0].message.ends_with("no reason is given")
+        })
+        .await
+        .unwrap();
+    freeze(&cluster, "first", json!("No")).await;
+    for name in ["first", "second"] {
+        let key = format!("readiness.k8s.io/{name}");
+        cluster.until_tainted("node-01", &key, true).await.unwrap();
+        until_ready_is(&cluster, name, "True", "Enforced").await;
+    }
     host.terminate().await.unwrap();
 }

@@ -55,6 +55,13 @@ async fn two_replicas_share_one_authority_and_keep_it_trusted() {
     let missing = format!("ValidatingWebhookConfiguration {CONFIGURATION} cannot be read");
     one.until_logged(&missing).await.unwrap();
     other.until_logged(&missing).await.unwrap();
+    let log = one.log().unwrap();
+    let line = log.lines().find(|line| line.contains(&missing)).unwrap();
+    let advice = "since there is none: create it";
+    assert!(
+        line.contains(advice) && !line.contains("grant it"),
+        "{line}"
+    );
     cluster.configure_webhook(address, None).await.unwrap();
     cluster.until_asked().await.unwrap();
     let first = held(&cluster).await.unwrap();

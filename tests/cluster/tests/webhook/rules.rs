@@ -120,6 +120,8 @@ async fn nrc_414_compat_034_to_039_rules_are_reviewed() {
     compat_j_replacing_a_rule_is_allowed_beside_that_rule_alone(&asked).await;
     a_policy_or_budget_that_it_cannot_have(&asked).await;
     a_rule_that_replaces_itself_or_nothing(&asked).await;
+    compat_040_a_rule_that_goes_is_in_nobodys_way(&asked).await;
+    compat_037_a_rule_that_comes_again_is_compared_as_it_is_now(&asked).await;
     asked.host.terminate().await.unwrap();
 }
 
@@ -179,6 +181,15 @@ async fn compat_j_replacing_a_rule_is_allowed_beside_that_rule_alone(asked: &Ask
     let of = |name: &str| with("second", "/spec/replaces", json!(name));
     assert!(asked.refusal(&of("another")).await.contains(beside));
     asked.store(&of("first")).await;
+    // One error for each, in the order of their names.
+    let refusal = asked.refusal(&rule("new", |_| ())).await;
+    let places = [beside, "conflicts with existing rule 'second'"].map(|part| refusal.find(part));
+    assert!(places[0].is_some() && places[0] < places[1], "{refusal}");
+    // The one that is replaced may begin beside the other as well.
+    for dry in [true, false] {
+        let change = json!({"spec": {"dryRun": dry}});
+        assert_eq!(asked.patch("first", change).await, "");
+    }
     let to = |name: Value| json!({"spec": {"replaces": name}});
     for refused in [json!("another"), json!(null)] {
         let refusal = asked.patch("second", to(refused)).await;
@@ -266,6 +277,54 @@ async fn a_policy_or_budget_that_it_cannot_have(asked: &Asked) {
     );
 }
 
+fn apart(name: &str, env: &str) -> NodeReadinessRule {
+    rule(name, |rule| {
+        rule["spec"]["taint"]["key"] = json!("readiness.k8s.io/apart");
+        rule["spec"]["nodeSelector"]["matchLabels"]["env"] = json!(env);
+    })
+}
+
+async fn until_passes(asked: &Asked, rule: &NodeReadinessRule) {
+    wait::until("nothing is in its way", || async {
+        let refusal = asked.refusal(rule).await;
+        Ok(if refusal.is_empty() {
+            Ok(())
+        } else {
+            Err(refusal)
+        })
+    })
+    .await
+    .unwrap();
+}
+
+/// Somebody else's finalizer keeps it.
+async fn compat_040_a_rule_that_goes_is_in_nobodys_way(asked: &Asked) {
+    asked.store(&apart("going", "prod")).await;
+    let refusal = asked.refusal(&apart("new", "prod")).await;
+    assert!(refusal.contains("rule 'going'"), "{refusal}");
+    let rules = asked.cluster.rules();
+    let theirs = |list: Value| json!({"metadata": {"finalizers": list}});
+    let both = json!([api::rule::FINALIZER, "example.com/theirs"]);
+    assert_eq!(asked.patch("going", theirs(both)).await, "");
+    let parameters = DeleteParams::default();
+    rules.delete("going", &parameters).await.unwrap();
+    until_passes(asked, &apart("new", "prod")).await;
+    assert!(rules.get_opt("going").await.unwrap().is_some());
+    assert_eq!(asked.patch("going", theirs(json!(null))).await, "");
+}
+
+/// By the same name, and with another selector.
+async fn compat_037_a_rule_that_comes_again_is_compared_as_it_is_now(asked: &Asked) {
+    let of = |env| apart("new", env);
+    for [here, elsewhere] in [["prod", "dev"], ["dev", "prod"]] {
+        asked.store(&apart("again", here)).await;
+        until_passes(asked, &of(elsewhere)).await;
+        let refusal = asked.refusal(&of(here)).await;
+        assert!(refusal.contains("rule 'again'"), "{refusal}");
+        asked.cluster.delete_rule("again").await.unwrap();
+    }
+}
+
 /// Also of one that only says what it would do: the others are asked for all the same.
 async fn a_rule_that_replaces_itself_or_nothing(asked: &Asked) {
     let replaces = |name: &str| {
@@ -334,14 +393,19 @@ fn compat_039_warnings(asked: &Asked) {
     );
 }
 
-/// The rules were stored before anybody asked, and conflict; the second has an empty selector too.
+/// The rules were stored before anybody asked, and conflict; the second has an empty selector too, and that of the
+/// odd one nobody can read: it may be of any node.
 #[tokio::test]
 async fn nrc_435_compat_040_what_must_never_hang_does_not() {
     let cluster = Cluster::start().await.unwrap();
     let everywhere = json!({});
+    let gt = json!({"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["4"]}]});
+    let mut odd = with("odd", "/spec/nodeSelector", gt);
+    odd.spec.taint.key = "readiness.k8s.io/apart".to_owned();
     for stored in [
         rule("first", |_| ()),
         with("second", "/spec/nodeSelector", everywhere),
+        odd,
     ] {
         let rules = cluster.rules();
         rules.create(&PostParams::default(), &stored).await.unwrap();
@@ -366,8 +430,12 @@ async fn nrc_435_compat_040_what_must_never_hang_does_not() {
         _folder: folder,
     };
 
+    let refusal = asked.refusal(&apart("new", "prod")).await;
+    assert!(refusal.contains("existing rule 'odd'"), "{refusal}");
     let label = json!({"metadata": {"labels": {"a": "b"}}});
-    assert_eq!(asked.patch("second", label).await, "");
+    for name in ["second", "odd"] {
+        assert_eq!(asked.patch(name, label.clone()).await, "");
+    }
     let dry = |dry: bool| json!({"spec": {"dryRun": dry}});
     assert_eq!(asked.patch("second", dry(true)).await, "");
     let refusal = asked.patch("second", dry(false)).await;
@@ -378,7 +446,7 @@ async fn nrc_435_compat_040_what_must_never_hang_does_not() {
     );
     assert_eq!(asked.patch("first", dry(true)).await, "");
     nrc_435_dry_run_rules_are_exempt(&asked).await;
-    for name in ["first", "second"] {
+    for name in ["first", "second", "odd"] {
         asked.cluster.delete_rule(name).await.unwrap();
     }
     asked.host.terminate().await.unwrap();
@@ -386,16 +454,7 @@ async fn nrc_435_compat_040_what_must_never_hang_does_not() {
 
 async fn nrc_435_dry_run_rules_are_exempt(asked: &Asked) {
     // Both stored rules are dry runs now; the host hears of it a moment later.
-    wait::until("an enforcing rule passes beside dry runs", || async {
-        let refusal = asked.refusal(&rule("third", |_| ())).await;
-        Ok(if refusal.is_empty() {
-            Ok(())
-        } else {
-            Err(refusal)
-        })
-    })
-    .await
-    .unwrap();
+    until_passes(asked, &rule("third", |_| ())).await;
     asked.store(&rule("third", |_| ())).await;
     let dry = with("fourth", "/spec/dryRun", json!(true));
     assert_eq!(asked.refusal(&dry).await, "");
