@@ -5,8 +5,8 @@
 //! [`Policies`], which is exchanged as a whole.
 
 mod admit;
-mod breaker;
 mod bring;
+mod guard;
 mod known;
 mod of_rule;
 mod order;
@@ -22,7 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use engine::Policy;
 use planner::rule::{DEFAULT_POLICY, Rule};
 
-pub(crate) use breaker::Breaker;
+pub(crate) use guard::Guard;
 pub use of_rule::{OnFailure, RulePolicy};
 pub(crate) use watch::{First, watch};
 pub(crate) use work::Keeper;

@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::node::Written;
 use crate::options::Limits;
 use crate::orphans::{Absent, Orphans};
-use crate::policies::{Breaker, Live};
+use crate::policies::{Guard, Live};
 use crate::queue::Queue;
 use crate::reporters::Reporters;
 use crate::rules::{RuleSet, is_same_freeze};
@@ -297,7 +297,7 @@ impl Shared {
             let rule = &active.rule;
             let entry = ledger.rule(&rule.uid);
             let outcome = outcomes.next_if(|(decided, _)| decided.rule.uid == rule.uid);
-            if active.policy.breaker().is_some_and(Breaker::take_news) {
+            if active.policy.guard().is_some_and(Guard::take_news) {
                 self.policies_due.add(rule.policy.clone());
             }
             if rules.beginning.contains(&rule.uid) {

@@ -3,17 +3,15 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use engine::{FailureKind, Policy};
+use engine::Policy;
 use planner::Timestamp;
-use planner::question::{Answer, Answers, Question, Read};
+use planner::question::Answers;
 use planner::rule::Rule;
-use planner::verdict::{Decision, Failure, TaintAction, Verdict};
+use planner::verdict::{Decision, TaintAction, Verdict};
 
-use super::breaker::{Breaker, Open};
+use super::guard::Guard;
 use crate::status::clip;
 
-/// [`Failure::kind`] of a run that was not made.
-const NOT_ASKED: &str = "CircuitOpen";
 /// The longest message of a decision, in bytes.
 const MESSAGE: usize = 1024;
 
@@ -47,7 +45,7 @@ pub struct RulePolicy {
     policy: Policy,
     on_failure: OnFailure,
     /// None: it is asked however often it fails.
-    breaker: Option<Arc<Breaker>>,
+    guard: Option<Arc<Guard>>,
 }
 
 impl From<Policy> for RulePolicy {
@@ -56,7 +54,7 @@ impl From<Policy> for RulePolicy {
         Self {
             policy,
             on_failure: OnFailure::Hold,
-            breaker: None,
+            guard: None,
         }
     }
 }
@@ -75,7 +73,7 @@ impl RulePolicy {
         Self {
             policy,
             on_failure,
-            breaker: Some(Arc::default()),
+            guard: Some(Arc::default()),
         }
     }
 
@@ -84,8 +82,8 @@ impl RulePolicy {
         self.policy.is(&other.policy) && self.on_failure == other.on_failure
     }
 
-    pub(crate) fn breaker(&self) -> Option<&Breaker> {
-        self.breaker.as_deref()
+    pub(crate) fn guard(&self) -> Option<&Guard> {
+        self.guard.as_deref()
     }
 
     /// Asks it, unless it failed too often.
@@ -95,27 +93,23 @@ impl RulePolicy {
         answers: Box<dyn Answers>,
         now: Timestamp,
     ) -> Verdict {
-        let Some(breaker) = &self.breaker else {
+        let Some(guard) = &self.guard else {
             return self.policy.evaluate(rule, answers);
         };
-        if let Some(open) = breaker.refuses(now) {
-            return not_asked(&open);
-        }
-        let verdict = self.policy.evaluate(rule, answers);
-        match &verdict.result {
-            // That it cannot decide is an answer.
-            Err(failure) if failure.kind != FailureKind::PolicyError.as_str() => {
-                breaker.fails(failure, now);
+        match guard.ask(now) {
+            Ok(permit) => {
+                let verdict = self.policy.evaluate(rule, answers);
+                guard.tell(permit, &verdict);
+                verdict
             }
-            _ => breaker.works(),
+            Err(refused) => refused,
         }
-        verdict
     }
 
     /// A run of it was found again that it made before.
     pub(crate) fn recalled(&self) {
-        if let Some(breaker) = &self.breaker {
-            breaker.works();
+        if let Some(guard) = &self.guard {
+            guard.recalled();
         }
     }
 
@@ -146,32 +140,10 @@ impl RulePolicy {
     }
 }
 
-/// The node comes back when the policy may be asked again.
-fn not_asked(open: &Open) -> Verdict {
-    let Open {
-        until,
-        failures,
-        last,
-    } = open;
-    let message = format!(
-        "it failed {failures} times in a row and is not asked before {until}; the last time ({}): {}",
-        last.kind, last.message
-    );
-    Verdict {
-        result: Err(Failure {
-            kind: NOT_ASKED,
-            message,
-        }),
-        reads: vec![Read {
-            question: Question::Reached { at: *until },
-            answer: Answer::Bool(false),
-            until: Some(*until),
-        }],
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use planner::verdict::Failure;
+
     use super::*;
 
     fn failed() -> Verdict {

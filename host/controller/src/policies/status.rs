@@ -7,8 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use planner::Timestamp;
 use planner::rule::Status;
 
+use super::guard::Paused;
 use super::trouble::{Step, Trouble};
-use super::{Breaker, RulePolicy};
+use super::{Guard, RulePolicy};
 use crate::status::clip;
 
 /// The condition that sums up the others.
@@ -136,13 +137,13 @@ fn ready(found: &Found<'_>) -> (Status, String, String) {
 
 /// Does the module that decides fail again and again?
 fn failing(good: &Good) -> (&'static str, Status, String, String) {
-    match good.policy.breaker().and_then(Breaker::open) {
-        Some(open) => {
+    match good.policy.guard().and_then(Guard::paused) {
+        Some(Paused { until, last }) => {
             let message = format!(
-                "it failed {} times in a row and is not asked before {}; the last time: {}",
-                open.failures, open.until, open.last.message
+                "it failed again and again and is not asked before {until}; the last time: {}",
+                last.message
             );
-            (FAILING, Status::True, open.last.kind.to_owned(), message)
+            (FAILING, Status::True, last.kind.to_owned(), message)
         }
         None => (FAILING, Status::False, "Works".to_owned(), String::new()),
     }
