@@ -152,7 +152,10 @@ mod tests {
         let refused = guard.ask(now).unwrap_err();
         let failure = refused.result.as_ref().unwrap_err();
         assert_eq!(failure.kind, PAUSED);
-        let said = format!("not asked before {}; the last time (Trapped): as told", paused.until);
+        let said = format!(
+            "not asked before {}; the last time (Trapped): as told",
+            paused.until
+        );
         assert!(failure.message.contains(&said), "{}", failure.message);
         let again = refused.ask_again_at().unwrap();
         let first = jiff::SignedDuration::try_from(FIRST).unwrap();

@@ -4,5 +4,6 @@
 mod changes;
 mod failures;
 mod registry;
+mod rights;
 mod webhook;
 mod world;

@@ -18,6 +18,12 @@ pub const POLICY: &str = "steady";
 /// Both definitions are installed.
 pub async fn start() -> Cluster {
     let cluster = Cluster::start().await.unwrap();
+    install_definition(&cluster).await;
+    cluster
+}
+
+/// That of policies; the cluster has the other one.
+pub async fn install_definition(cluster: &Cluster) {
     let file = cli_tests::program::workspace().join("crds/readinesspolicies.yaml");
     cluster
         .apply(&std::fs::read_to_string(file).unwrap())
@@ -25,7 +31,6 @@ pub async fn start() -> Cluster {
     let name = "readinesspolicies.readiness.node.x-k8s.io";
     let served = await_condition(Api::all(cluster.client.clone()), name, is_crd_established());
     served.await.unwrap();
-    cluster
 }
 
 /// A policy that does as the name of its rule tells it to, and lets nodes go otherwise.
