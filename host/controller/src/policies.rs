@@ -7,6 +7,7 @@
 mod admit;
 mod bring;
 mod guard;
+mod kept;
 mod known;
 mod of_rule;
 mod order;

@@ -16,9 +16,10 @@ use tracing::{info, warn};
 
 use super::admit;
 use super::bring::bring;
+use super::kept;
 use super::known::{Asked, Attempt, Known, apart};
 use super::order::Order;
-use super::status::{FAILING, READY, compose};
+use super::status::{FAILING, Good, READY, compose};
 use super::trouble::Step;
 use super::watch::First;
 use crate::client::{RequestError, patch_status};
@@ -94,6 +95,14 @@ impl Keeper {
             Some(known) if known.uid == uid => known,
             _ => Known::new(uid, &object),
         };
+        if known.is_untried() && known.good.is_none() {
+            known.good = self.kept(&object).await;
+            if known.good.is_some() {
+                // Rules need not wait until it is known what has become of it.
+                self.exchange(name, &known);
+                self.first.tried(name);
+            }
+        }
         let now = Instant::now();
         let is_new = known.asked != asked || known.is_untried();
         if is_new || known.again.is_some_and(|again| again <= now) {
@@ -130,6 +139,37 @@ impl Keeper {
             .collect()
     }
 
+    /// What decided before this host began, where it was kept.
+    async fn kept(&self, object: &ReadinessPolicy) -> Option<Good> {
+        let cache = self.compiler.as_ref()?.cache.clone()?;
+        let digest = object.status.as_ref()?.last_good_digest.clone()?;
+        let order = Order::of(&object.spec).ok()?;
+        let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
+        let load = move || {
+            let Some(kept) = kept::find(&cache, &digest, &order.keys) else {
+                return Ok(None);
+            };
+            let policy = admit::load(&engine, compiler.as_ref(), &kept, &order)?;
+            Ok(Some(Good {
+                policy,
+                digest,
+                signer: kept.signer,
+            }))
+        };
+        match apart(load).await {
+            Ok(good) => good,
+            Err(trouble) => {
+                let policy = object.name_any();
+                warn!(
+                    policy,
+                    error = trouble.message,
+                    "the module that was kept is not used"
+                );
+                None
+            }
+        }
+    }
+
     /// Brings the module, and loads it.
     async fn attempt(&self, object: &ReadinessPolicy, pin: Option<Digest>) -> Attempt {
         let shared = &self.shared;
@@ -151,7 +191,14 @@ impl Keeper {
         };
         let (digest, signer) = (Some(brought.digest.clone()), brought.signer.clone());
         let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
-        let policy = apart(move || admit::load(&engine, compiler.as_ref(), &brought, &order)).await;
+        let load = move || {
+            let policy = admit::load(&engine, compiler.as_ref(), &brought, &order)?;
+            if let Some(cache) = compiler.and_then(|compiler| compiler.cache) {
+                kept::keep(&cache, &brought);
+            }
+            Ok(policy)
+        };
+        let policy = apart(load).await;
         Attempt {
             digest,
             signer,
