@@ -1,7 +1,8 @@
-//! One policy after the other: what it wants is brought, loaded, compared and exchanged, and told.
+//! What a policy wants is brought, loaded, compared and exchanged, and told.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::ReadinessPolicy;
 use engine::{Compiler, Engine};
@@ -11,6 +12,7 @@ use kube::{Api, Resource, ResourceExt};
 use planner::Timestamp;
 use planner::rule::{Rule, Status};
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -21,6 +23,7 @@ use super::known::{Asked, Attempt, Known, apart};
 use super::order::Order;
 use super::status::{FAILING, Good, READY, compose};
 use super::trouble::Step;
+use super::turns::Turns;
 use super::watch::First;
 use crate::client::{RequestError, patch_status};
 use crate::events::Object;
@@ -35,7 +38,9 @@ pub(crate) struct Keeper {
     engine: Engine,
     compiler: Option<Compiler>,
     first: Arc<First>,
-    known: HashMap<String, Known>,
+    turns: Turns,
+    /// What is worked on is not in there.
+    known: Mutex<HashMap<String, Known>>,
 }
 
 impl Keeper {
@@ -52,34 +57,57 @@ impl Keeper {
             engine,
             compiler,
             first,
-            known: HashMap::new(),
+            turns: Turns::default(),
+            known: Mutex::default(),
         }
     }
 
-    /// Takes policies from the queue, one after the other, for ever.
-    pub(crate) async fn work(mut self) {
+    /// Takes policies from the queue for ever. All that there are may be under way: most of it is waiting for
+    /// others, and the queue never hands out a policy that somebody works on.
+    pub(crate) async fn work(self) {
+        let keeper = Arc::new(self);
+        let mut working = JoinSet::new();
         loop {
-            let name = self.shared.policies_due.take().await;
-            let told = self.reconcile(&name).await;
-            let due = &self.shared.policies_due;
-            match told {
-                Ok(()) => due.succeed(&name),
-                Err(RequestError::NotLeading(_)) => {} // the next term will bring it back
-                Err(error) => {
-                    warn!(policy = name, %error, "the status of the policy could not be written; it will be tried again");
-                    due.retry(name.clone(), LAST_RETRY);
+            tokio::select! {
+                name = keeper.shared.policies_due.take() => {
+                    let keeper = Arc::clone(&keeper);
+                    working.spawn(async move { keeper.work_on(name).await });
+                }
+                Some(done) = working.join_next() => {
+                    if let Err(error) = done && error.is_panic() {
+                        resume_unwind(error.into_panic());
+                    }
                 }
             }
-            self.first.tried(&name);
-            self.shared.policies_due.done(&name);
         }
     }
 
-    async fn reconcile(&mut self, name: &str) -> Result<(), RequestError> {
+    async fn work_on(&self, name: String) {
+        let told = self.reconcile(&name).await;
+        let due = &self.shared.policies_due;
+        match told {
+            Ok(()) => due.succeed(&name),
+            Err(RequestError::NotLeading(_)) => {} // the next term will bring it back
+            Err(error) => {
+                warn!(policy = name, %error, "the status of the policy could not be written; it will be tried again");
+                due.retry(name.clone(), LAST_RETRY);
+            }
+        }
+        self.first.tried(&name);
+        self.shared.policies_due.done(&name);
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        // No code that can panic runs under the lock.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn reconcile(&self, name: &str) -> Result<(), RequestError> {
         let object = self.objects.get(&ObjectRef::new(name));
         let object = object.filter(|object| object.meta().deletion_timestamp.is_none());
         let Some(object) = object else {
-            if self.known.remove(name).is_some() {
+            let known = self.known().remove(name);
+            if known.is_some() {
                 info!(
                     policy = name,
                     "the policy is gone: rules that name it are Stalled"
@@ -91,7 +119,8 @@ impl Keeper {
         };
         let uid = object.uid().unwrap_or_default();
         let asked = Asked::of(&object);
-        let mut known = match self.known.remove(name) {
+        let known = self.known().remove(name);
+        let mut known = match known {
             Some(known) if known.uid == uid => known,
             _ => Known::new(uid, &object),
         };
@@ -122,7 +151,7 @@ impl Keeper {
         }
         self.exchange(name, &known);
         let told = self.tell(&object, &mut known).await;
-        self.known.insert(name.to_owned(), known);
+        self.known().insert(name.to_owned(), known);
         told
     }
 
@@ -173,8 +202,12 @@ impl Keeper {
     /// Brings the module, and loads it.
     async fn attempt(&self, object: &ReadinessPolicy, pin: Option<Digest>) -> Attempt {
         let shared = &self.shared;
+        let mut turn = None;
         let brought = async {
             let order = Order::of(&object.spec)?;
+            if let Some(host) = order.place.host() {
+                turn = Some(self.turns.to_fetch(host).await);
+            }
             let brought = bring(&shared.client, shared.limits.timeout, &order, pin).await?;
             Ok((order, brought))
         };
@@ -190,6 +223,7 @@ impl Keeper {
             }
         };
         let (digest, signer) = (Some(brought.digest.clone()), brought.signer.clone());
+        let size = brought.bytes.len();
         let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
         let load = move || {
             let policy = admit::load(&engine, compiler.as_ref(), &brought, &order)?;
@@ -198,7 +232,9 @@ impl Keeper {
             }
             Ok(policy)
         };
+        let loading = self.turns.to_load(size).await;
         let policy = apart(load).await;
+        drop((loading, turn));
         Attempt {
             digest,
             signer,

@@ -3,6 +3,7 @@
 
 mod changes;
 mod failures;
+mod hung;
 mod kept;
 mod registry;
 mod rights;

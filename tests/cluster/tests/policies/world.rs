@@ -46,16 +46,21 @@ pub fn rule(name: &str, taint: &str) -> String {
 
 /// Stores the policy, or gives it another spec.
 pub async fn apply(cluster: &Cluster, spec: Value) {
+    apply_as(cluster, POLICY, spec).await;
+}
+
+/// The same by another name.
+pub async fn apply_as(cluster: &Cluster, name: &str, spec: Value) {
     let policies = policies(cluster);
-    if policies.get_opt(POLICY).await.unwrap().is_some() {
+    if policies.get_opt(name).await.unwrap().is_some() {
         let change = json!([{ "op": "replace", "path": "/spec", "value": spec }]);
         let change = serde_json::from_value(change).unwrap();
         let patch = Patch::Json::<()>(change);
         let parameters = PatchParams::default();
-        policies.patch(POLICY, &parameters, &patch).await.unwrap();
+        policies.patch(name, &parameters, &patch).await.unwrap();
         return;
     }
-    let policy = json!({ "metadata": { "name": POLICY }, "spec": spec });
+    let policy = json!({ "metadata": { "name": name }, "spec": spec });
     let policy = serde_json::from_value(policy).unwrap();
     let parameters = PostParams::default();
     policies.create(&parameters, &policy).await.unwrap();
