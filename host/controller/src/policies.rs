@@ -5,6 +5,7 @@
 //! [`Policies`], which is exchanged as a whole.
 
 mod admit;
+mod aside;
 mod bring;
 mod guard;
 mod kept;
@@ -21,9 +22,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use engine::Policy;
+use engine::{Class, Policy};
 use planner::rule::{DEFAULT_POLICY, Rule};
 
+pub(crate) use aside::Asked;
 pub(crate) use guard::Guard;
 pub use of_rule::{OnFailure, RulePolicy};
 pub(crate) use watch::{First, watch};
@@ -94,6 +96,15 @@ impl Policies {
     /// That of rules that name none.
     pub fn default_policy(&self) -> &RulePolicy {
         &self.default
+    }
+
+    /// Is there one of this name that may take long to answer?
+    pub(crate) fn is_slow(&self, name: &str) -> bool {
+        let policy = self
+            .others
+            .get(name)
+            .and_then(|policy| policy.as_ref().ok());
+        policy.is_some_and(|policy| policy.class() == Class::Large)
     }
 
     /// The names of those that are not built in, ready or not.

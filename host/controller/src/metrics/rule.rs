@@ -369,8 +369,12 @@ impl Metrics {
             ) else {
                 continue;
             };
+            if outcome.state.is_open() {
+                continue;
+            }
             if let Some(Some(verdict)) = decided.verdicts.get(index) {
-                let policy = timing.policies.get(index).copied().unwrap_or_default();
+                let run = timing.policies.get(index).copied().unwrap_or_default();
+                let policy = run.took;
                 metrics.policy.observe(policy.as_secs_f64());
                 let wrote = outcome.action != Action::None;
                 let evaluation = if wrote { with_write } else { policy };

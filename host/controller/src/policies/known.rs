@@ -123,7 +123,13 @@ impl Known {
         };
         let good = self.good.as_ref().map(|good| good.policy.clone());
         let asked = candidate.clone();
-        match apart(move || admit::agree(&asked, &rules, good.as_deref())).await {
+        let agree = move || {
+            admit::agree(&asked, &rules, good.as_deref())?;
+            // They know it at once when it decides.
+            rules.iter().for_each(|rule| asked.check_ahead(rule));
+            Ok(())
+        };
+        match apart(agree).await {
             Ok(()) => {
                 self.good = Some(Good {
                     policy: candidate,

@@ -1,15 +1,18 @@
 //! A policy as a rule has it: what decides, and what it means where that fails.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
-use engine::Policy;
-use planner::Timestamp;
-use planner::question::Answers;
+use engine::{Class, Policy};
+use planner::memo::Memo;
+use planner::question::NodeAnswers;
 use planner::rule::Rule;
 use planner::verdict::{Decision, TaintAction, Verdict};
 
+use super::aside::{Aside, Asked, Wake};
 use super::guard::Guard;
+use crate::rules::accepts;
 use crate::status::clip;
 
 /// The longest message of a decision, in bytes.
@@ -46,6 +49,8 @@ pub struct RulePolicy {
     on_failure: OnFailure,
     /// None: it is asked however often it fails.
     guard: Option<Arc<Guard>>,
+    /// None: it is asked on the thread that wants to know.
+    aside: Option<Arc<Aside>>,
 }
 
 impl From<Policy> for RulePolicy {
@@ -55,6 +60,7 @@ impl From<Policy> for RulePolicy {
             policy,
             on_failure: OnFailure::Hold,
             guard: None,
+            aside: None,
         }
     }
 }
@@ -74,7 +80,16 @@ impl RulePolicy {
             policy,
             on_failure,
             guard: Some(Arc::default()),
+            aside: None,
         }
+    }
+
+    /// The same, asked on other threads where it may take long.
+    pub(super) fn aside(mut self, wake: Wake) -> Self {
+        if self.policy.class() == Class::Large {
+            self.aside = Some(Arc::new(Aside::new(wake)));
+        }
+        self
     }
 
     /// Is it the same one, loaded by the same call, and do its failures mean the same?
@@ -86,30 +101,68 @@ impl RulePolicy {
         self.guard.as_deref()
     }
 
-    /// Asks it, unless it failed too often.
+    /// Asks it, unless it failed too often. None: it will be known, and then the node is due.
     pub(crate) fn ask(
         &self,
+        memo: &Arc<RwLock<Memo>>,
         rule: &Arc<Rule>,
-        answers: Box<dyn Answers>,
-        now: Timestamp,
-    ) -> Verdict {
-        let Some(guard) = &self.guard else {
-            return self.policy.evaluate(rule, answers);
-        };
-        match guard.ask(now) {
-            Ok(permit) => {
-                let verdict = self.policy.evaluate(rule, answers);
-                guard.tell(permit, &verdict);
-                verdict
+        answers: NodeAnswers,
+    ) -> Option<Asked> {
+        let permit = match (&self.guard, &self.aside) {
+            (Some(guard), Some(aside)) => {
+                return aside.ask((&self.policy, guard), memo, rule, answers);
             }
-            Err(refused) => refused,
+            (Some(guard), None) => match guard.ask(answers.now) {
+                Ok(permit) => Some((guard, permit)),
+                Err(verdict) => {
+                    return Some(Asked {
+                        verdict,
+                        took: None,
+                    });
+                }
+            },
+            (None, _) => None,
+        };
+        let began = Instant::now();
+        let verdict = self.policy.evaluate(rule, Box::new(answers));
+        let took = Some(began.elapsed());
+        if let Some((guard, permit)) = permit {
+            guard.tell(permit, &verdict);
+        }
+        let mut memo = memo.write().unwrap_or_else(PoisonError::into_inner);
+        memo.learn(&verdict);
+        Some(Asked { verdict, took })
+    }
+
+    /// Has it nothing against this rule? None: it will be known, and then the rules are looked at again.
+    pub(crate) fn accepts(&self, rule: &Arc<Rule>) -> Option<Result<(), String>> {
+        match &self.aside {
+            Some(aside) => aside.accepts(&self.policy, rule),
+            None => Some(accepts(&self.policy, rule)),
+        }
+    }
+
+    /// Asks what [`accepts`](Self::accepts) would, where that takes its time and somebody can wait.
+    pub(super) fn check_ahead(&self, rule: &Arc<Rule>) {
+        if let Some(aside) = &self.aside {
+            aside.checked(rule, accepts(&self.policy, rule));
+        }
+    }
+
+    /// The node is gone.
+    pub(crate) fn forget(&self, rule: &Rule, node: &str) {
+        if let Some(aside) = &self.aside {
+            aside.forget(rule, node);
         }
     }
 
     /// A run of it was found again that it made before.
-    pub(crate) fn recalled(&self) {
+    pub(crate) fn recalled(&self, rule: &Rule, node: &str) {
         if let Some(guard) = &self.guard {
             guard.recalled();
+        }
+        if let Some(aside) = &self.aside {
+            aside.recalled(rule, node);
         }
     }
 

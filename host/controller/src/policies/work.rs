@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::admit;
+use super::aside::{Wake, Woken};
 use super::bring::bring;
 use super::kept;
 use super::known::{Asked, Attempt, Known, apart};
@@ -168,19 +169,39 @@ impl Keeper {
             .collect()
     }
 
+    /// Brings back who waited for an answer of a policy.
+    fn wake(&self) -> Wake {
+        // The policies are a part of it.
+        let shared = Arc::downgrade(&self.shared);
+        Arc::new(move |woken| {
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
+            match woken {
+                Woken::Node(node) => shared.nodes_due.add(node.to_owned()),
+                Woken::NewNodes(rule) => shared.status_due(rule),
+                Woken::Rule(rule) => {
+                    shared.refresh_rules();
+                    shared.status_due(rule);
+                }
+            }
+        })
+    }
+
     /// What decided before this host began, where it was kept.
     async fn kept(&self, object: &ReadinessPolicy) -> Option<Good> {
         let cache = self.compiler.as_ref()?.cache.clone()?;
         let digest = object.status.as_ref()?.last_good_digest.clone()?;
         let order = Order::of(&object.spec).ok()?;
         let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
+        let wake = self.wake();
         let load = move || {
             let Some(kept) = kept::find(&cache, &digest, &order.keys) else {
                 return Ok(None);
             };
             let policy = admit::load(&engine, compiler.as_ref(), &kept, &order)?;
             Ok(Some(Good {
-                policy,
+                policy: policy.aside(wake),
                 digest,
                 signer: kept.signer,
             }))
@@ -223,14 +244,14 @@ impl Keeper {
             }
         };
         let (digest, signer) = (Some(brought.digest.clone()), brought.signer.clone());
-        let size = brought.bytes.len();
+        let (size, wake) = (brought.bytes.len(), self.wake());
         let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
         let load = move || {
             let policy = admit::load(&engine, compiler.as_ref(), &brought, &order)?;
             if let Some(cache) = compiler.and_then(|compiler| compiler.cache) {
                 kept::keep(&cache, &brought);
             }
-            Ok(policy)
+            Ok(policy.aside(wake))
         };
         let loading = self.turns.to_load(size).await;
         let policy = apart(load).await;

@@ -7,5 +7,6 @@ mod hung;
 mod kept;
 mod registry;
 mod rights;
+mod stuck;
 mod webhook;
 mod world;
