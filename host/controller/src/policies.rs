@@ -107,6 +107,18 @@ impl Policies {
         policy.is_some_and(|policy| policy.class() == Class::Large)
     }
 
+    /// Those that decide and are not built in: is each left alone for a while?
+    pub(crate) fn paused(&self) -> impl Iterator<Item = (&str, bool)> {
+        let ready = self.others.iter().filter_map(|(name, policy)| {
+            let policy = policy.as_ref().ok()?;
+            Some((name.as_str(), policy))
+        });
+        ready.map(|(name, policy)| {
+            let guard = policy.guard();
+            (name, guard.is_some_and(|guard| guard.paused().is_some()))
+        })
+    }
+
     /// The names of those that are not built in, ready or not.
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.others.keys()

@@ -380,6 +380,7 @@ impl Metrics {
                 let evaluation = if wrote { with_write } else { policy };
                 metrics.evaluation.observe(evaluation.as_secs_f64());
                 metrics.evaluated(&active.rule, node, verdict, outcome);
+                self.evaluated(&active.rule.policy, verdict, run);
             }
             if error(&active.rule.taint).is_some() {
                 metrics.failed(outcome);

@@ -114,10 +114,12 @@ impl Keeper {
                     "the policy is gone: rules that name it are Stalled"
                 );
                 self.shared.policies.change(|all| all.without(name));
+                self.shared.metrics.forget_policy(name);
                 self.shared.policy_changed(name);
             }
             return Ok(());
         };
+        self.shared.metrics.keep_policy(name);
         let uid = object.uid().unwrap_or_default();
         let asked = Asked::of(&object);
         let known = self.known().remove(name);
@@ -314,6 +316,11 @@ impl Keeper {
         };
         let desired = compose(known.found(), before, Timestamp::now());
         let name = object.name_any();
+        let mut ready = desired.conditions.iter();
+        let ready = ready.any(|found| found.r#type == READY && found.status == Status::True);
+        let decides = known.good.is_some();
+        let metrics = &self.shared.metrics;
+        metrics.set_policy(&name, ready, decides && !ready);
         if stored != Some(&desired) {
             let patch = serde_json::from_value(json!([
                 { "op": "test", "path": "/metadata/uid", "value": object.uid() },
@@ -322,7 +329,7 @@ impl Keeper {
             let patch = patch.map_err(|error| RequestError::Other(error.to_string()))?;
             let api = Api::<ReadinessPolicy>::all(self.shared.client.clone());
             let answer = patch_status(&api, &name, patch, self.shared.limits.timeout).await;
-            self.shared.metrics.wrote(Write::PolicyStatus, &answer);
+            metrics.wrote(Write::PolicyStatus, &answer);
             match answer {
                 Err(RequestError::NotFound(_)) => return Ok(()),
                 answer => answer.map(drop)?,
