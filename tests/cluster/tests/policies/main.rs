@@ -8,5 +8,6 @@ mod kept;
 mod registry;
 mod rights;
 mod stuck;
+mod swapped;
 mod webhook;
 mod world;

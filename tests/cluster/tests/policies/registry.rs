@@ -43,7 +43,8 @@ fn another() -> Vec<u8> {
     bytes
 }
 
-async fn put_pull_secret(cluster: &Cluster, config: &str) {
+/// Credentials of the registry, as a pull secret.
+pub async fn put_pull_secret(cluster: &Cluster, config: &str) {
     let secret: Secret = serde_json::from_value(json!({
         "metadata": {"name": "registry"}, "type": "kubernetes.io/dockerconfigjson"}))
     .unwrap();
