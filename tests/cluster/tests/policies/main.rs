@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
 mod changes;
+mod corpus;
 mod failures;
 mod hung;
 mod kept;

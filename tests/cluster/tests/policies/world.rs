@@ -77,9 +77,20 @@ pub async fn until(
     status: Status,
     reason: &str,
 ) -> ReadinessPolicyStatus {
-    let what = format!("{condition} is {status} because of {reason}");
+    until_of(cluster, POLICY, condition, status, reason).await
+}
+
+/// The same of another policy.
+pub async fn until_of(
+    cluster: &Cluster,
+    name: &str,
+    condition: &str,
+    status: Status,
+    reason: &str,
+) -> ReadinessPolicyStatus {
+    let what = format!("{condition} of {name} is {status} because of {reason}");
     wait::until(&what, || async {
-        let policy = policies(cluster).get(POLICY).await?;
+        let policy = policies(cluster).get(name).await?;
         let Some(told) = policy.status else {
             return Ok(Err("no status".to_owned()));
         };
