@@ -15,7 +15,7 @@ use anyhow::Context;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args};
 use controller::{LeaderElection, MetricsError, RunError, WebhookError};
-use engine::Engine;
+use engine::{Cache, Compiler, Engine};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
@@ -24,6 +24,9 @@ use crate::compile_policy;
 use crate::exit::Exit;
 use crate::input::BadInput;
 use crate::output;
+
+/// Bytes of what is kept of policies; the volume in deploy/ has room for as much that is being written.
+const POLICY_CACHE: u64 = 512 << 20;
 
 /// Watch the cluster, and keep the taints of its nodes as the rules want them.
 #[derive(Debug, Args)]
@@ -64,6 +67,15 @@ pub struct Options {
 
     #[command(flatten)]
     safety: safety::Options,
+
+    /// Folder where modules of ReadinessPolicies and what they were compiled to are kept, 512 MiB at most;
+    /// without it nothing is
+    ///
+    /// After a restart the last good module of each policy decides at once from there, also while its
+    /// registry is away. Nobody else may be able to write to what is made there: what this program has
+    /// not written is refused, and brought again.
+    #[arg(long, value_name = "FOLDER", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    policy_cache: Option<PathBuf>,
 
     #[command(flatten)]
     metrics: metrics::Options,
@@ -124,6 +136,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         leader_election_namespace,
         requests,
         safety,
+        policy_cache,
         metrics,
         webhook,
         log,
@@ -142,7 +155,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             .then(|| leader_election(leader_election_namespace))
             .transpose()?,
         requests: requests.limit()?,
-        compiler: Some(compile_policy::compiler()),
+        compiler: Some(compiler(policy_cache)?),
     };
     log.start()?;
     if !matches!(pprof_bind_address.as_str(), "" | "0") {
@@ -179,6 +192,16 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     // A module that is being compiled does not hold up the end.
     runtime.shutdown_background();
     done
+}
+
+fn compiler(cache: Option<PathBuf>) -> Result<Compiler, BadInput> {
+    let mut compiler = compile_policy::compiler();
+    if let Some(folder) = cache.filter(|path| !path.as_os_str().is_empty()) {
+        let cache = Cache::open(&folder)
+            .map_err(|error| BadInput::one(format!("--policy-cache: {error}")))?;
+        compiler.cache = Some(cache.with_at_most(POLICY_CACHE));
+    }
+    Ok(compiler)
 }
 
 fn leader_election(namespace: String) -> Result<LeaderElection, BadInput> {

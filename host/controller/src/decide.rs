@@ -17,7 +17,7 @@ use planner::rule::{Rule, TaintId, TaintPrefixes};
 use planner::verdict::{TaintAction, Verdict};
 use planner::{bootstrap, ownership};
 
-use crate::policies::RulePolicy;
+use crate::policies::{Asked, RulePolicy};
 
 pub use seats::{Seat, Seats};
 
@@ -100,7 +100,7 @@ pub struct Decided<'a> {
     /// The rules that matter for the node: those that select it, are being deleted, or may own a
     /// taint of it.
     pub rules: Vec<&'a ActiveRule>,
-    /// The verdict of each, in the same order; none where its policy was not asked.
+    /// The verdict of each, in the same order; none where its policy was not asked, or has not answered yet.
     pub verdicts: Vec<Option<Verdict>>,
     /// The plan; its outcomes stand in the same order.
     pub plan: Plan,
@@ -116,8 +116,17 @@ pub struct Decided<'a> {
 pub struct Timing {
     /// When it began.
     pub started: Instant,
-    /// How long each policy ran, in the order of the rules; zero where it was not asked.
-    pub policies: Vec<Duration>,
+    /// What was asked of policies, in the order of the rules.
+    pub policies: Vec<Run>,
+}
+
+/// How a policy came to its verdict.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Run {
+    /// How long that took; zero where it was not asked.
+    pub took: Duration,
+    /// Did it run for it? If not, it had been asked the same before, or is paused.
+    pub made: bool,
 }
 
 impl Decided<'_> {
@@ -172,12 +181,19 @@ pub fn decide<'a>(
         // A rule that is being deleted decides nothing any more, and one that is Stalled nothing yet.
         let asked = selects && !rule.terminating && !active.stalled;
         let asking = Instant::now();
-        verdicts.push(asked.then(|| ask(node, active, replaced(rule, rules.active), now)));
-        policies.push(if asked {
-            asking.elapsed()
-        } else {
-            Duration::ZERO
-        });
+        let answer = asked.then(|| ask(node, active, replaced(rule, rules.active), now));
+        let (verdict, run) = match answer.flatten() {
+            Some(Asked { verdict, took }) => {
+                let run = Run {
+                    took: took.unwrap_or_else(|| asking.elapsed()),
+                    made: took.is_some(),
+                };
+                (Some(verdict), run)
+            }
+            None => (None, Run::default()),
+        };
+        verdicts.push(verdict);
+        policies.push(run);
         selected.push(selects);
         relevant.push(active);
     }
@@ -245,7 +261,13 @@ fn replaced<'a>(rule: &Rule, rules: &'a [ActiveRule]) -> Option<&'a Rule> {
     rules.find(|other| other.name == *name)
 }
 
-fn ask(node: &Arc<Node>, active: &ActiveRule, replaced: Option<&Rule>, now: Timestamp) -> Verdict {
+/// None: the policy has not answered yet, and the node will be due then.
+fn ask(
+    node: &Arc<Node>,
+    active: &ActiveRule,
+    replaced: Option<&Rule>,
+    now: Timestamp,
+) -> Option<Asked> {
     let rule = &active.rule;
     let mut answers = NodeAnswers {
         node: Arc::clone(node),
@@ -256,14 +278,14 @@ fn ask(node: &Arc<Node>, active: &ActiveRule, replaced: Option<&Rule>, now: Time
     };
     let known = active.memo.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(verdict) = known.recall(&mut answers) {
-        active.policy.recalled();
-        return verdict;
+        active.policy.recalled(rule, &node.name);
+        return Some(Asked {
+            verdict,
+            took: None,
+        });
     }
     drop(known);
-    let verdict = active.policy.ask(rule, Box::new(answers), now);
-    let mut memo = active.memo.write().unwrap_or_else(PoisonError::into_inner);
-    memo.learn(&verdict);
-    verdict
+    active.policy.ask(&active.memo, rule, answers)
 }
 
 /// The field of a rule to which a policy's JSON pointer into its parameters leads.

@@ -1,9 +1,10 @@
 //! What is measured, under the names of the Go controller, for scrapers of Prometheus.
 //!
-//! What belongs to a rule is in [`rule`], and goes with the rule; what can be counted when it is asked
+//! What belongs to a rule is in [`rule`], and goes with the rule, as what is in [`policy`] does with a policy; what can be counted when it is asked
 //! for is in [`scrape`]. The name of a node is never a label: nodes come and go by the thousand.
 //! `docs/metrics-and-logs.md` lists every metric; a test compares it with what is printed.
 
+mod policy;
 mod process;
 mod queue;
 mod requests;
@@ -15,7 +16,7 @@ mod write;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use planner::rule::Rule;
+use planner::rule::{DEFAULT_POLICY, Rule};
 use prometheus::{Error, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use tracing::warn;
 
@@ -27,6 +28,7 @@ pub(crate) use queue::{QueueMetrics, QueueState};
 pub(crate) use requests::CountRequests;
 pub(crate) use write::Write;
 
+use policy::PolicyMetrics;
 use queue::QueueVectors;
 use rule::RuleMetrics;
 
@@ -45,6 +47,8 @@ pub(crate) struct Metrics {
     queues: QueueVectors,
     /// By UID of the rule.
     rules: RwLock<HashMap<String, Arc<RuleMetrics>>>,
+    /// By name of the policy.
+    policies: RwLock<HashMap<String, Arc<PolicyMetrics>>>,
     /// Are nodes counted by their state too?
     node_states: bool,
     /// What the webhook is served with, where it is.
@@ -96,6 +100,7 @@ impl Metrics {
         )?;
         registry.register(Box::new(leader.clone()))?;
         let queues = QueueVectors::new(&registry)?;
+        let default = Arc::new(PolicyMetrics::new(DEFAULT_POLICY, false)?);
         Ok(Self {
             replans,
             writes,
@@ -107,6 +112,7 @@ impl Metrics {
             queues,
             registry,
             rules: RwLock::default(),
+            policies: RwLock::new([(DEFAULT_POLICY.to_owned(), default)].into()),
             node_states,
             webhook: OnceLock::new(),
         })

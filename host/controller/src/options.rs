@@ -33,7 +33,8 @@ pub struct Options {
     pub leader_election: Option<LeaderElection>,
     /// How many requests may be sent; none: any number.
     pub requests: Option<RequestLimit>,
-    /// How modules of policies are compiled; none: in this process.
+    /// How modules of policies are compiled; none: in this process. Where it has a cache the modules
+    /// themselves are kept there as well, so that a start needs no registry.
     pub compiler: Option<engine::Compiler>,
 }
 

@@ -1,17 +1,20 @@
 //! The policies that rules can name: the one that is built in, and those of `ReadinessPolicy` objects.
 //!
 //! What an object wants is brought (`bring`), loaded and compared with what decides now (`admit`), and told
-//! in its status (`status`); `work` does one object after the other. Rules see the result as one
+//! in its status (`status`); `work` does that for all of them. Rules see the result as one
 //! [`Policies`], which is exchanged as a whole.
 
 mod admit;
-mod breaker;
+mod aside;
 mod bring;
+mod guard;
+mod kept;
 mod known;
 mod of_rule;
 mod order;
 mod status;
 mod trouble;
+mod turns;
 mod watch;
 mod work;
 
@@ -19,10 +22,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use engine::Policy;
+use engine::{Class, Policy};
 use planner::rule::{DEFAULT_POLICY, Rule};
 
-pub(crate) use breaker::Breaker;
+pub(crate) use aside::Asked;
+pub(crate) use guard::Guard;
 pub use of_rule::{OnFailure, RulePolicy};
 pub(crate) use watch::{First, watch};
 pub(crate) use work::Keeper;
@@ -92,6 +96,27 @@ impl Policies {
     /// That of rules that name none.
     pub fn default_policy(&self) -> &RulePolicy {
         &self.default
+    }
+
+    /// Is there one of this name that may take long to answer?
+    pub(crate) fn is_slow(&self, name: &str) -> bool {
+        let policy = self
+            .others
+            .get(name)
+            .and_then(|policy| policy.as_ref().ok());
+        policy.is_some_and(|policy| policy.class() == Class::Large)
+    }
+
+    /// Those that decide and are not built in: is each left alone for a while?
+    pub(crate) fn paused(&self) -> impl Iterator<Item = (&str, bool)> {
+        let ready = self.others.iter().filter_map(|(name, policy)| {
+            let policy = policy.as_ref().ok()?;
+            Some((name.as_str(), policy))
+        });
+        ready.map(|(name, policy)| {
+            let guard = policy.guard();
+            (name, guard.is_some_and(|guard| guard.paused().is_some()))
+        })
     }
 
     /// The names of those that are not built in, ready or not.

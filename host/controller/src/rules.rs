@@ -113,9 +113,18 @@ impl RuleSet {
             let accepted = before.is_some_and(|before| {
                 before.rule == rule && !before.stalled && before.policy.is(policy)
             });
-            if !(accepted || stalled || terminating)
-                && let Err(why) = accepts(policy, &rule)
-            {
+            let against = if accepted || stalled || terminating {
+                None
+            } else {
+                match policy.accepts(&rule) {
+                    Some(accepted) => accepted.err(),
+                    None => Some(format!(
+                        "policy {} has not answered yet whether it accepts the rule",
+                        policy.name()
+                    )),
+                }
+            };
+            if let Some(why) = against {
                 set.refused.insert(uid.clone(), why);
                 stalled = true;
             }

@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::node::Written;
 use crate::options::Limits;
 use crate::orphans::{Absent, Orphans};
-use crate::policies::{Breaker, Live};
+use crate::policies::{Guard, Live};
 use crate::queue::Queue;
 use crate::reporters::Reporters;
 use crate::rules::RuleSet;
@@ -271,6 +271,7 @@ impl Shared {
         self.seats.forget_node(name);
         let known_to = self.ledger().forget_node(name);
         for active in &self.rules().active {
+            active.policy.forget(&active.rule, name);
             let was_shown = active.seen_present.forget(name);
             if was_shown || known_to.contains(&active.rule.uid) {
                 self.status_due(&active.rule.name);
@@ -298,10 +299,12 @@ impl Shared {
             let rule = &active.rule;
             let entry = ledger.rule(&rule.uid);
             let outcome = outcomes.next_if(|(decided, _)| decided.rule.uid == rule.uid);
-            if active.policy.breaker().is_some_and(Breaker::take_news) {
+            if active.policy.guard().is_some_and(Guard::take_news) {
                 self.policies_due.add(rule.policy.clone());
             }
-            if rules.beginning.contains(&rule.uid) {
+            // Of what is not known yet nothing is noted: what was known before goes on.
+            let is_open = outcome.is_some_and(|(_, outcome)| outcome.state.is_open());
+            if is_open || rules.beginning.contains(&rule.uid) {
                 continue;
             }
             let mut failed = false;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use api::NodeReadinessRule;
-use api::admission::{Change, Existing};
+use api::admission::{Change, Existing, FieldError};
 use futures::FutureExt;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -21,13 +21,14 @@ use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use planner::rule::TaintPrefixes;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tracing::info;
 
 use crate::certificates::{CertificateError, Files, Served};
 use crate::client::timely;
 use crate::events::Events;
 use crate::options::{Certificates, Webhook};
-use crate::policies::Live;
+use crate::policies::{Live, Policies};
 use crate::reporters::Reporters;
 use managed::Managed;
 use serve::Server;
@@ -226,7 +227,7 @@ impl Reviewer {
         let mut review = change.review(others.values().map(Arc::as_ref));
         if let Some(rule) = change.wants_terms() {
             let policies = self.policies.get();
-            review.add(terms::problems(rule, &policies, &self.prefixes));
+            review.add(self.problems(rule, &policies).await?);
             let waits = terms::waits(rule, &policies, &self.prefixes);
             review.warnings.extend(waits);
         }
@@ -238,6 +239,23 @@ impl Reviewer {
             review.warnings.extend(found.await);
         }
         Ok(review.warnings)
+    }
+
+    /// What speaks against the terms of a rule.
+    async fn problems(
+        &self,
+        rule: &NodeReadinessRule,
+        policies: &Arc<Policies>,
+    ) -> Result<Vec<FieldError>, String> {
+        let name = rule.spec.policy.as_ref().map(|policy| &policy.name);
+        if !name.is_some_and(|name| policies.is_slow(name)) {
+            return Ok(terms::problems(rule, policies, &self.prefixes));
+        }
+        // Others are not kept waiting by it.
+        let (rule, policies) = (rule.clone(), Arc::clone(policies));
+        let prefixes = self.prefixes.clone();
+        let asked = spawn_blocking(move || terms::problems(&rule, &policies, &prefixes)).await;
+        asked.map_err(|error| format!("validation failed: {error}; please report this"))
     }
 
     /// These rules, with what is known of them from the last comparison.

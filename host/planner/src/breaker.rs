@@ -17,7 +17,7 @@
 //!     breaker.tell(permit, result.as_ref().err(), now);
 //! }
 //! let refusal = breaker.ask(now).unwrap_err();
-//! assert_eq!(refusal.failure.kind, "PolicyPaused");
+//! assert_eq!(refusal.last.kind, "Trapped");
 //! assert_eq!(refusal.until, Duration::from_secs(1));
 //! ```
 //!
@@ -26,6 +26,9 @@
 use std::time::Duration;
 
 use crate::verdict::Failure;
+
+/// [`Failure::kind`] of what stands in the place of a verdict where the policy may not be asked.
+pub const PAUSED: &str = "PolicyPaused";
 
 /// Failures in a row after which a policy is paused.
 pub const FAILURES: u32 = 5;
@@ -71,8 +74,8 @@ pub struct Permit(u64);
 /// May not be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What stands in the place of a verdict: `PolicyPaused`.
-    pub failure: Failure,
+    /// What became of the last call.
+    pub last: Failure,
     /// When to come again.
     pub until: Duration,
 }
@@ -87,7 +90,7 @@ impl Breaker {
         if let State::Open { until, pause, last } = &mut self.state {
             if now < *until {
                 return Err(Refusal {
-                    failure: refusal(*until - now, last),
+                    last: last.clone(),
                     until: *until,
                 });
             }
@@ -132,6 +135,26 @@ impl Breaker {
         });
     }
 
+    /// A call that was made before was found again, and need not be made: it ends a row of failures as one
+    /// that was made does. A policy that is paused has to show by a call that it works.
+    pub fn recalled(&mut self) {
+        if let State::Closed { failures } = &mut self.state {
+            *failures = 0;
+        }
+    }
+
+    /// Until when it is paused, and since which failure; also while it is tried for the first time after a
+    /// pause.
+    pub fn paused(&self) -> Option<Refusal> {
+        match &self.state {
+            State::Closed { .. } => None,
+            State::Open { until, last, .. } => Some(Refusal {
+                last: last.clone(),
+                until: *until,
+            }),
+        }
+    }
+
     /// Is it paused, or tried for the first time after a pause?
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
@@ -143,18 +166,5 @@ impl Breaker {
             self.generation += 1;
         }
         self.state = state;
-    }
-}
-
-fn refusal(left: Duration, last: &Failure) -> Failure {
-    // Whole seconds, upwards: it is for people.
-    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-    Failure {
-        kind: "PolicyPaused",
-        message: format!(
-            "it failed again and again and is not asked for another {seconds} s; the last time \
-             ({}): {}",
-            last.kind, last.message
-        ),
     }
 }

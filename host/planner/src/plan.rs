@@ -175,6 +175,16 @@ pub enum State {
     Failed(Failure),
 }
 
+/// [`Failure::kind`] where there is no verdict, and the rule selects the node.
+const NOT_EVALUATED: &str = "NotEvaluated";
+
+impl State {
+    /// Is it not known yet what the policy says? Then nothing is either, beyond that the node stays as it is.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.kind == NOT_EVALUATED)
+    }
+}
+
 /// Plans for a node. Pure: the same input gives the same plan, whatever the order of the rules.
 pub fn plan(input: &Input<'_>) -> Plan {
     Draft::new(input).plan()

@@ -44,15 +44,26 @@ fn pauses_grow_twofold_up_to_the_longest() {
 
 #[test]
 fn a_refusal_says_why_and_for_how_long() {
-    let refusal = open(Duration::ZERO)
-        .ask(Duration::from_millis(1))
-        .unwrap_err();
-    assert_eq!(refusal.failure.kind, "PolicyPaused");
-    assert_eq!(
-        refusal.failure.message,
-        "it failed again and again and is not asked for another 1 s; the last time (Trapped): it \
-         gave up"
-    );
+    let mut breaker = open(Duration::ZERO);
+    let refusal = breaker.ask(Duration::from_millis(1)).unwrap_err();
+    assert_eq!((refusal.last.kind, refusal.until), ("Trapped", FIRST));
+    assert_eq!(breaker.paused(), Some(refusal));
+    assert_eq!(Breaker::default().paused(), None);
+}
+
+#[test]
+fn a_call_that_was_found_again_ends_a_row_and_no_pause() {
+    let now = Duration::ZERO;
+    let mut breaker = Breaker::default();
+    for round in 0..3 * FAILURES {
+        let permit = breaker.ask(now).unwrap();
+        breaker.tell(permit, Some(&failure("Trapped")), now);
+        assert!(!breaker.is_open(), "{round}");
+        breaker.recalled();
+    }
+    let mut breaker = open(now);
+    breaker.recalled();
+    assert!(breaker.is_open() && breaker.ask(now).is_err());
 }
 
 #[test]

@@ -249,9 +249,12 @@ pub async fn start_pod_of(
     let kubeconfig = kubeconfig_of(cluster, namespace, &pod.account)?;
     // A pod reads its namespace from a file.
     let lease = format!("--leader-election-namespace={namespace}");
+    // … and has a volume where this machine has none.
+    let cache = cluster.plane.folder().join("policy-cache");
+    let cache = format!("--policy-cache={}", cache.display());
     let mut arguments: Vec<&str> = vec![&lease];
     arguments.extend(pod.arguments.iter().map(String::as_str));
-    arguments.push("--health-probe-bind-address=0");
+    arguments.extend(["--health-probe-bind-address=0", &cache]);
     arguments.extend(more);
     Host::start(&kubeconfig, &cluster.new_log(), &arguments).await
 }

@@ -369,13 +369,18 @@ impl Metrics {
             ) else {
                 continue;
             };
+            if outcome.state.is_open() {
+                continue;
+            }
             if let Some(Some(verdict)) = decided.verdicts.get(index) {
-                let policy = timing.policies.get(index).copied().unwrap_or_default();
+                let run = timing.policies.get(index).copied().unwrap_or_default();
+                let policy = run.took;
                 metrics.policy.observe(policy.as_secs_f64());
                 let wrote = outcome.action != Action::None;
                 let evaluation = if wrote { with_write } else { policy };
                 metrics.evaluation.observe(evaluation.as_secs_f64());
                 metrics.evaluated(&active.rule, node, verdict, outcome);
+                self.evaluated(&active.rule.policy, verdict, run);
             }
             if error(&active.rule.taint).is_some() {
                 metrics.failed(outcome);

@@ -23,9 +23,13 @@ impl Shared {
         metrics
             .queues
             .set("nodereadinessrule", self.rules_due.state());
+        for (name, paused) in self.policies.get().paused() {
+            metrics.set_paused(name, paused);
+        }
         let mut page = Page::default();
         page.add(metrics.registry.gather());
         page.add(metrics.of_rules());
+        page.add(metrics.of_policies());
         page.add(metrics.of_webhook()?);
         page.add(rules(self.objects.state().iter().map(AsRef::as_ref))?);
         page.add(self.nodes()?);

@@ -32,6 +32,8 @@ pub(super) struct Known {
     /// Loaded, and refused for the sake of a rule, which may change.
     pub(super) candidate: Option<RulePolicy>,
     pub(super) good: Option<Good>,
+    /// Was anything brought, or tried to be, since this host began? What decides before was kept from then.
+    tried: bool,
     pub(super) failures: u32,
     pub(super) again: Option<Instant>,
     /// As they were told last.
@@ -71,6 +73,7 @@ impl Known {
             trouble: None,
             candidate: None,
             good: None,
+            tried: false,
             failures: 0,
             again: None,
             told: Vec::new(),
@@ -78,7 +81,7 @@ impl Known {
     }
 
     pub(super) fn is_untried(&self) -> bool {
-        self.good.is_none() && self.trouble.is_none()
+        !self.tried
     }
 
     /// What the module was found to be for the same generation, by this host or by the one before: a tag
@@ -103,6 +106,7 @@ impl Known {
             policy,
         } = attempt;
         (self.digest, self.signer, self.candidate) = (digest, signer, None);
+        self.tried = true;
         match policy {
             Ok(policy) => {
                 self.candidate = Some(policy);
@@ -119,12 +123,18 @@ impl Known {
         };
         let good = self.good.as_ref().map(|good| good.policy.clone());
         let asked = candidate.clone();
-        match apart(move || admit::agree(&asked, &rules, good.as_deref())).await {
+        let agree = move || {
+            admit::agree(&asked, &rules, good.as_deref())?;
+            // They know it at once when it decides.
+            rules.iter().for_each(|rule| asked.check_ahead(rule));
+            Ok(())
+        };
+        match apart(agree).await {
             Ok(()) => {
-                let digest = self.digest.clone().unwrap_or_default();
                 self.good = Some(Good {
                     policy: candidate,
-                    digest,
+                    digest: self.digest.clone().unwrap_or_default(),
+                    signer: self.signer.clone(),
                 });
                 self.candidate = None;
                 self.trouble = None;

@@ -1,19 +1,20 @@
 //! A policy as a rule has it: what decides, and what it means where that fails.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
-use engine::{FailureKind, Policy};
-use planner::Timestamp;
-use planner::question::{Answer, Answers, Question, Read};
+use engine::{Class, Policy};
+use planner::memo::Memo;
+use planner::question::NodeAnswers;
 use planner::rule::Rule;
-use planner::verdict::{Decision, Failure, TaintAction, Verdict};
+use planner::verdict::{Decision, TaintAction, Verdict};
 
-use super::breaker::{Breaker, Open};
+use super::aside::{Aside, Asked, Wake};
+use super::guard::Guard;
+use crate::rules::accepts;
 use crate::status::clip;
 
-/// [`Failure::kind`] of a run that was not made.
-const NOT_ASKED: &str = "CircuitOpen";
 /// The longest message of a decision, in bytes.
 const MESSAGE: usize = 1024;
 
@@ -47,7 +48,9 @@ pub struct RulePolicy {
     policy: Policy,
     on_failure: OnFailure,
     /// None: it is asked however often it fails.
-    breaker: Option<Arc<Breaker>>,
+    guard: Option<Arc<Guard>>,
+    /// None: it is asked on the thread that wants to know.
+    aside: Option<Arc<Aside>>,
 }
 
 impl From<Policy> for RulePolicy {
@@ -56,7 +59,8 @@ impl From<Policy> for RulePolicy {
         Self {
             policy,
             on_failure: OnFailure::Hold,
-            breaker: None,
+            guard: None,
+            aside: None,
         }
     }
 }
@@ -75,8 +79,17 @@ impl RulePolicy {
         Self {
             policy,
             on_failure,
-            breaker: Some(Arc::default()),
+            guard: Some(Arc::default()),
+            aside: None,
         }
+    }
+
+    /// The same, asked on other threads where it may take long.
+    pub(super) fn aside(mut self, wake: Wake) -> Self {
+        if self.policy.class() == Class::Large {
+            self.aside = Some(Arc::new(Aside::new(wake)));
+        }
+        self
     }
 
     /// Is it the same one, loaded by the same call, and do its failures mean the same?
@@ -84,38 +97,72 @@ impl RulePolicy {
         self.policy.is(&other.policy) && self.on_failure == other.on_failure
     }
 
-    pub(crate) fn breaker(&self) -> Option<&Breaker> {
-        self.breaker.as_deref()
+    pub(crate) fn guard(&self) -> Option<&Guard> {
+        self.guard.as_deref()
     }
 
-    /// Asks it, unless it failed too often.
+    /// Asks it, unless it failed too often. None: it will be known, and then the node is due.
     pub(crate) fn ask(
         &self,
+        memo: &Arc<RwLock<Memo>>,
         rule: &Arc<Rule>,
-        answers: Box<dyn Answers>,
-        now: Timestamp,
-    ) -> Verdict {
-        let Some(breaker) = &self.breaker else {
-            return self.policy.evaluate(rule, answers);
-        };
-        if let Some(open) = breaker.refuses(now) {
-            return not_asked(&open);
-        }
-        let verdict = self.policy.evaluate(rule, answers);
-        match &verdict.result {
-            // That it cannot decide is an answer.
-            Err(failure) if failure.kind != FailureKind::PolicyError.as_str() => {
-                breaker.fails(failure, now);
+        answers: NodeAnswers,
+    ) -> Option<Asked> {
+        let permit = match (&self.guard, &self.aside) {
+            (Some(guard), Some(aside)) => {
+                return aside.ask((&self.policy, guard), memo, rule, answers);
             }
-            _ => breaker.works(),
+            (Some(guard), None) => match guard.ask(answers.now) {
+                Ok(permit) => Some((guard, permit)),
+                Err(verdict) => {
+                    return Some(Asked {
+                        verdict,
+                        took: None,
+                    });
+                }
+            },
+            (None, _) => None,
+        };
+        let began = Instant::now();
+        let verdict = self.policy.evaluate(rule, Box::new(answers));
+        let took = Some(began.elapsed());
+        if let Some((guard, permit)) = permit {
+            guard.tell(permit, &verdict);
         }
-        verdict
+        let mut memo = memo.write().unwrap_or_else(PoisonError::into_inner);
+        memo.learn(&verdict);
+        Some(Asked { verdict, took })
+    }
+
+    /// Has it nothing against this rule? None: it will be known, and then the rules are looked at again.
+    pub(crate) fn accepts(&self, rule: &Arc<Rule>) -> Option<Result<(), String>> {
+        match &self.aside {
+            Some(aside) => aside.accepts(&self.policy, rule),
+            None => Some(accepts(&self.policy, rule)),
+        }
+    }
+
+    /// Asks what [`accepts`](Self::accepts) would, where that takes its time and somebody can wait.
+    pub(super) fn check_ahead(&self, rule: &Arc<Rule>) {
+        if let Some(aside) = &self.aside {
+            aside.checked(rule, accepts(&self.policy, rule));
+        }
+    }
+
+    /// The node is gone.
+    pub(crate) fn forget(&self, rule: &Rule, node: &str) {
+        if let Some(aside) = &self.aside {
+            aside.forget(rule, node);
+        }
     }
 
     /// A run of it was found again that it made before.
-    pub(crate) fn recalled(&self) {
-        if let Some(breaker) = &self.breaker {
-            breaker.works();
+    pub(crate) fn recalled(&self, rule: &Rule, node: &str) {
+        if let Some(guard) = &self.guard {
+            guard.recalled();
+        }
+        if let Some(aside) = &self.aside {
+            aside.recalled(rule, node);
         }
     }
 
@@ -146,32 +193,10 @@ impl RulePolicy {
     }
 }
 
-/// The node comes back when the policy may be asked again.
-fn not_asked(open: &Open) -> Verdict {
-    let Open {
-        until,
-        failures,
-        last,
-    } = open;
-    let message = format!(
-        "it failed {failures} times in a row and is not asked before {until}; the last time ({}): {}",
-        last.kind, last.message
-    );
-    Verdict {
-        result: Err(Failure {
-            kind: NOT_ASKED,
-            message,
-        }),
-        reads: vec![Read {
-            question: Question::Reached { at: *until },
-            answer: Answer::Bool(false),
-            until: Some(*until),
-        }],
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use planner::verdict::Failure;
+
     use super::*;
 
     fn failed() -> Verdict {

@@ -43,6 +43,20 @@ pub(super) enum Place {
     BuiltIn(String),
 }
 
+impl Place {
+    /// The host that is asked for it, where that is one of the network.
+    pub(super) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Fetched { source, .. } => match source {
+                Source::Registry(reference) => Some(reference.registry()),
+                Source::Web(url) => url.authority().map(|authority| authority.as_str()),
+                Source::File(_) => None,
+            },
+            Self::ConfigMap(_) | Self::BuiltIn(_) => None,
+        }
+    }
+}
+
 impl Order {
     pub(super) fn of(spec: &ReadinessPolicySpec) -> Result<Self, Trouble> {
         let limits = spec

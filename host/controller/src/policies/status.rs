@@ -7,8 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use planner::Timestamp;
 use planner::rule::Status;
 
+use super::guard::Paused;
 use super::trouble::{Step, Trouble};
-use super::{Breaker, RulePolicy};
+use super::{Guard, RulePolicy};
 use crate::status::clip;
 
 /// The condition that sums up the others.
@@ -25,6 +26,8 @@ const PARAMETERS: usize = 65_536;
 pub(super) struct Good {
     pub(super) policy: RulePolicy,
     pub(super) digest: String,
+    /// Fingerprint of the key that signed it, where somebody had to.
+    pub(super) signer: Option<String>,
 }
 
 /// How it is with the module that is wanted.
@@ -39,6 +42,18 @@ pub(super) struct Found<'a> {
     pub(super) trouble: Option<&'a Trouble>,
     /// The one that decides, if any does.
     pub(super) good: Option<&'a Good>,
+}
+
+impl Found<'_> {
+    /// What decides, where that is the module that is wanted although it cannot be brought: it was before, and
+    /// was kept.
+    fn kept(&self) -> Option<&Good> {
+        let is_away = self
+            .trouble
+            .is_some_and(|trouble| trouble.step == Step::Fetched);
+        let good = self.good.filter(|_| is_away)?;
+        (self.digest == Some(good.digest.as_str())).then_some(good)
+    }
 }
 
 /// The status, with the times of conditions that are as they were.
@@ -87,18 +102,20 @@ pub(super) fn compose(
 }
 
 fn step_of(step: Step, found: &Found<'_>) -> (Status, String, String) {
+    let kept = found.kept();
     match found.trouble {
         Some(trouble) if trouble.step == step => (
             Status::False,
             trouble.reason.clone(),
             trouble.message.clone(),
         ),
-        Some(trouble) if trouble.step < step => {
+        Some(trouble) if trouble.step < step && kept.is_none() => {
             let message = format!("waits for {}", trouble.step.condition());
             (Status::Unknown, "Waits".to_owned(), message)
         }
         _ => {
-            let (reason, message) = match (step, found.signer) {
+            let signer = kept.map_or(found.signer, |kept| kept.signer.as_deref());
+            let (reason, message) = match (step, signer) {
                 (Step::Fetched, _) => ("Fetched", found.digest.unwrap_or_default().to_owned()),
                 (Step::Verified, Some(key)) => ("Signed", format!("signed with the key {key}")),
                 (Step::Verified, None) => {
@@ -112,6 +129,13 @@ fn step_of(step: Step, found: &Found<'_>) -> (Status, String, String) {
 }
 
 fn ready(found: &Found<'_>) -> (Status, String, String) {
+    if let (Some(trouble), Some(kept)) = (found.trouble, found.kept()) {
+        let message = format!(
+            "{} decides, which was kept from when it was last brought: {}",
+            kept.digest, trouble.message
+        );
+        return (Status::True, "Decides".to_owned(), message);
+    }
     match (found.trouble, found.good) {
         (None, _) => {
             let message = format!("{} decides", found.digest.unwrap_or_default());
@@ -136,13 +160,13 @@ fn ready(found: &Found<'_>) -> (Status, String, String) {
 
 /// Does the module that decides fail again and again?
 fn failing(good: &Good) -> (&'static str, Status, String, String) {
-    match good.policy.breaker().and_then(Breaker::open) {
-        Some(open) => {
+    match good.policy.guard().and_then(Guard::paused) {
+        Some(Paused { until, last }) => {
             let message = format!(
-                "it failed {} times in a row and is not asked before {}; the last time: {}",
-                open.failures, open.until, open.last.message
+                "it failed again and again and is not asked before {until}; the last time: {}",
+                last.message
             );
-            (FAILING, Status::True, open.last.kind.to_owned(), message)
+            (FAILING, Status::True, last.kind.to_owned(), message)
         }
         None => (FAILING, Status::False, "Works".to_owned(), String::new()),
     }
@@ -170,6 +194,7 @@ mod tests {
         let good = Good {
             policy: policy.into(),
             digest: "sha256:good".to_owned(),
+            signer: Some("sha256:key".to_owned()),
         };
         let fine = Found {
             generation: Some(1),
@@ -228,6 +253,38 @@ mod tests {
             .map(|found| found.last_transition_time.0)
             .collect();
         assert_eq!(times, [at(1), at(2), at(2), at(2), at(1)]);
+
+        // The one that is wanted was kept from before.
+        let away = Trouble::passing(Step::Fetched, "Unreachable", "nobody answers");
+        let kept = Found {
+            signer: None,
+            trouble: Some(&away),
+            ..fine
+        };
+        let status = compose(kept, &[], at(2));
+        assert_eq!(
+            statuses(&status),
+            [
+                ("Fetched", no),
+                ("Verified", yes),
+                ("Compatible", yes),
+                ("Ready", yes),
+                ("Failing", no)
+            ]
+        );
+        let says = |index: usize| status.conditions[index].message.as_str();
+        assert!(says(1).contains("sha256:key"), "{}", says(1));
+        assert!(
+            says(3).contains("was kept") && says(3).contains("nobody answers"),
+            "{}",
+            says(3)
+        );
+        let another = Found {
+            digest: Some("sha256:other"),
+            ..kept
+        };
+        let status = compose(another, &[], at(2));
+        assert_eq!(statuses(&status)[3], ("Ready", no));
 
         let none = compose(
             Found {

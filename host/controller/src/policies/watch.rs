@@ -18,8 +18,8 @@ use crate::client::{RequestError, timely};
 use crate::connect::chain;
 use crate::shared::Shared;
 
-/// How often it is looked whether the definition is there, where it is not.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How often it is looked whether the definition is there, where it is not, or whether the right is.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How long the first decision waits for policies: the rules of the others must not wait for a registry
 /// that does not answer.
 const FIRST: Duration = Duration::from_secs(30);
@@ -83,16 +83,18 @@ pub(crate) async fn watch(
         loop {
             match is_served(&shared).await {
                 Ok(true) => {
-                    let ended = follow(&shared, &mut writer, config.clone(), &first).await;
-                    if !told {
-                        let error = chain(&ended);
+                    let refused = follow(&shared, &mut writer, config.clone(), &first).await;
+                    let error = chain(&refused.error);
+                    if refused.is_gone {
+                        debug!(error, "the definition of ReadinessPolicy is gone");
+                    } else if !told {
                         warn!(
                             error,
                             "ReadinessPolicies cannot be watched: rules that name one are Stalled; the host needs the rights \
-                             to get, list and watch readinesspolicies"
+                             to list and watch readinesspolicies"
                         );
+                        told = true;
                     }
-                    told = true;
                 }
                 Ok(false) => debug!("there is no definition of ReadinessPolicy"),
                 Err(error) => {
@@ -120,20 +122,27 @@ async fn is_served(shared: &Shared) -> Result<bool, RequestError> {
     }
 }
 
+/// The API server is against a watch.
+struct Refused {
+    error: watcher::Error,
+    /// There is no such definition any more; else the right is missing.
+    is_gone: bool,
+}
+
 /// Watches until that is refused.
 async fn follow(
     shared: &Shared,
     writer: &mut Writer<ReadinessPolicy>,
     config: watcher::Config,
     first: &First,
-) -> watcher::Error {
+) -> Refused {
     let api = Api::<ReadinessPolicy>::all(shared.client.clone());
     loop {
         let events = watch_objects(api.clone(), config.clone()).default_backoff();
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
-            if let ControlFlow::Break(error) = changed(shared, writer, event, first) {
-                return error;
+            if let ControlFlow::Break(refused) = changed(shared, writer, event, first) {
+                return refused;
             }
         }
     }
@@ -144,7 +153,7 @@ fn changed(
     writer: &mut Writer<ReadinessPolicy>,
     event: watcher::Result<Event<ReadinessPolicy>>,
     first: &First,
-) -> ControlFlow<watcher::Error> {
+) -> ControlFlow<Refused> {
     match event {
         Ok(event) => {
             writer.apply_watcher_event(&event);
@@ -170,7 +179,12 @@ fn changed(
                 Event::Init | Event::InitApply(_) => {}
             }
         }
-        Err(error) if is_refused(&error) => return ControlFlow::Break(error),
+        Err(error) if matches!(code(&error), Some(403 | 404)) => {
+            return ControlFlow::Break(Refused {
+                is_gone: code(&error) == Some(404),
+                error,
+            });
+        }
         // The API server ends every watch when the definition changes.
         Err(watcher::Error::WatchError(status)) if status.code == 410 => {
             debug!(error = status.message, "policies are listed again");
@@ -183,16 +197,15 @@ fn changed(
     ControlFlow::Continue(())
 }
 
-/// The right is missing, or the definition is gone.
-fn is_refused(error: &watcher::Error) -> bool {
-    let status = match error {
+/// The HTTP status that a watch was refused with.
+fn code(error: &watcher::Error) -> Option<u16> {
+    match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
-        watcher::Error::WatchError(status) => status,
-        _ => return false,
-    };
-    matches!(status.code, 403 | 404)
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        watcher::Error::WatchError(status) => Some(status.code),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

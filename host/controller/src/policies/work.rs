@@ -1,7 +1,8 @@
-//! One policy after the other: what it wants is brought, loaded, compared and exchanged, and told.
+//! What a policy wants is brought, loaded, compared and exchanged, and told.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::ReadinessPolicy;
 use engine::{Compiler, Engine};
@@ -11,15 +12,19 @@ use kube::{Api, Resource, ResourceExt};
 use planner::Timestamp;
 use planner::rule::{Rule, Status};
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::admit;
+use super::aside::{Wake, Woken};
 use super::bring::bring;
+use super::kept;
 use super::known::{Asked, Attempt, Known, apart};
 use super::order::Order;
-use super::status::{FAILING, READY, compose};
+use super::status::{FAILING, Good, READY, compose};
 use super::trouble::Step;
+use super::turns::Turns;
 use super::watch::First;
 use crate::client::{RequestError, patch_status};
 use crate::events::Object;
@@ -34,7 +39,9 @@ pub(crate) struct Keeper {
     engine: Engine,
     compiler: Option<Compiler>,
     first: Arc<First>,
-    known: HashMap<String, Known>,
+    turns: Turns,
+    /// What is worked on is not in there.
+    known: Mutex<HashMap<String, Known>>,
 }
 
 impl Keeper {
@@ -51,49 +58,83 @@ impl Keeper {
             engine,
             compiler,
             first,
-            known: HashMap::new(),
+            turns: Turns::default(),
+            known: Mutex::default(),
         }
     }
 
-    /// Takes policies from the queue, one after the other, for ever.
-    pub(crate) async fn work(mut self) {
+    /// Takes policies from the queue for ever. All that there are may be under way: most of it is waiting for
+    /// others, and the queue never hands out a policy that somebody works on.
+    pub(crate) async fn work(self) {
+        let keeper = Arc::new(self);
+        let mut working = JoinSet::new();
         loop {
-            let name = self.shared.policies_due.take().await;
-            let told = self.reconcile(&name).await;
-            let due = &self.shared.policies_due;
-            match told {
-                Ok(()) => due.succeed(&name),
-                Err(RequestError::NotLeading(_)) => {} // the next term will bring it back
-                Err(error) => {
-                    warn!(policy = name, %error, "the status of the policy could not be written; it will be tried again");
-                    due.retry(name.clone(), LAST_RETRY);
+            tokio::select! {
+                name = keeper.shared.policies_due.take() => {
+                    let keeper = Arc::clone(&keeper);
+                    working.spawn(async move { keeper.work_on(name).await });
+                }
+                Some(done) = working.join_next() => {
+                    if let Err(error) = done && error.is_panic() {
+                        resume_unwind(error.into_panic());
+                    }
                 }
             }
-            self.first.tried(&name);
-            self.shared.policies_due.done(&name);
         }
     }
 
-    async fn reconcile(&mut self, name: &str) -> Result<(), RequestError> {
+    async fn work_on(&self, name: String) {
+        let told = self.reconcile(&name).await;
+        let due = &self.shared.policies_due;
+        match told {
+            Ok(()) => due.succeed(&name),
+            Err(RequestError::NotLeading(_)) => {} // the next term will bring it back
+            Err(error) => {
+                warn!(policy = name, %error, "the status of the policy could not be written; it will be tried again");
+                due.retry(name.clone(), LAST_RETRY);
+            }
+        }
+        self.first.tried(&name);
+        self.shared.policies_due.done(&name);
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        // No code that can panic runs under the lock.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn reconcile(&self, name: &str) -> Result<(), RequestError> {
         let object = self.objects.get(&ObjectRef::new(name));
         let object = object.filter(|object| object.meta().deletion_timestamp.is_none());
         let Some(object) = object else {
-            if self.known.remove(name).is_some() {
+            let known = self.known().remove(name);
+            if known.is_some() {
                 info!(
                     policy = name,
                     "the policy is gone: rules that name it are Stalled"
                 );
                 self.shared.policies.change(|all| all.without(name));
+                self.shared.metrics.forget_policy(name);
                 self.shared.policy_changed(name);
             }
             return Ok(());
         };
+        self.shared.metrics.keep_policy(name);
         let uid = object.uid().unwrap_or_default();
         let asked = Asked::of(&object);
-        let mut known = match self.known.remove(name) {
+        let known = self.known().remove(name);
+        let mut known = match known {
             Some(known) if known.uid == uid => known,
             _ => Known::new(uid, &object),
         };
+        if known.is_untried() && known.good.is_none() {
+            known.good = self.kept(&object).await;
+            if known.good.is_some() {
+                // Rules need not wait until it is known what has become of it.
+                self.exchange(name, &known);
+                self.first.tried(name);
+            }
+        }
         let now = Instant::now();
         let is_new = known.asked != asked || known.is_untried();
         if is_new || known.again.is_some_and(|again| again <= now) {
@@ -113,7 +154,7 @@ impl Keeper {
         }
         self.exchange(name, &known);
         let told = self.tell(&object, &mut known).await;
-        self.known.insert(name.to_owned(), known);
+        self.known().insert(name.to_owned(), known);
         told
     }
 
@@ -130,11 +171,66 @@ impl Keeper {
             .collect()
     }
 
+    /// Brings back who waited for an answer of a policy.
+    fn wake(&self) -> Wake {
+        // The policies are a part of it.
+        let shared = Arc::downgrade(&self.shared);
+        Arc::new(move |woken| {
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
+            match woken {
+                Woken::Node(node) => shared.nodes_due.add(node.to_owned()),
+                Woken::NewNodes(rule) => shared.status_due(rule),
+                Woken::Rule(rule) => {
+                    shared.refresh_rules();
+                    shared.status_due(rule);
+                }
+            }
+        })
+    }
+
+    /// What decided before this host began, where it was kept.
+    async fn kept(&self, object: &ReadinessPolicy) -> Option<Good> {
+        let cache = self.compiler.as_ref()?.cache.clone()?;
+        let digest = object.status.as_ref()?.last_good_digest.clone()?;
+        let order = Order::of(&object.spec).ok()?;
+        let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
+        let wake = self.wake();
+        let load = move || {
+            let Some(kept) = kept::find(&cache, &digest, &order.keys) else {
+                return Ok(None);
+            };
+            let policy = admit::load(&engine, compiler.as_ref(), &kept, &order)?;
+            Ok(Some(Good {
+                policy: policy.aside(wake),
+                digest,
+                signer: kept.signer,
+            }))
+        };
+        match apart(load).await {
+            Ok(good) => good,
+            Err(trouble) => {
+                let policy = object.name_any();
+                warn!(
+                    policy,
+                    error = trouble.message,
+                    "the module that was kept is not used"
+                );
+                None
+            }
+        }
+    }
+
     /// Brings the module, and loads it.
     async fn attempt(&self, object: &ReadinessPolicy, pin: Option<Digest>) -> Attempt {
         let shared = &self.shared;
+        let mut turn = None;
         let brought = async {
             let order = Order::of(&object.spec)?;
+            if let Some(host) = order.place.host() {
+                turn = Some(self.turns.to_fetch(host).await);
+            }
             let brought = bring(&shared.client, shared.limits.timeout, &order, pin).await?;
             Ok((order, brought))
         };
@@ -150,8 +246,18 @@ impl Keeper {
             }
         };
         let (digest, signer) = (Some(brought.digest.clone()), brought.signer.clone());
+        let (size, wake) = (brought.bytes.len(), self.wake());
         let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
-        let policy = apart(move || admit::load(&engine, compiler.as_ref(), &brought, &order)).await;
+        let load = move || {
+            let policy = admit::load(&engine, compiler.as_ref(), &brought, &order)?;
+            if let Some(cache) = compiler.and_then(|compiler| compiler.cache) {
+                kept::keep(&cache, &brought);
+            }
+            Ok(policy.aside(wake))
+        };
+        let loading = self.turns.to_load(size).await;
+        let policy = apart(load).await;
+        drop((loading, turn));
         Attempt {
             digest,
             signer,
@@ -210,6 +316,11 @@ impl Keeper {
         };
         let desired = compose(known.found(), before, Timestamp::now());
         let name = object.name_any();
+        let mut ready = desired.conditions.iter();
+        let ready = ready.any(|found| found.r#type == READY && found.status == Status::True);
+        let decides = known.good.is_some();
+        let metrics = &self.shared.metrics;
+        metrics.set_policy(&name, ready, decides && !ready);
         if stored != Some(&desired) {
             let patch = serde_json::from_value(json!([
                 { "op": "test", "path": "/metadata/uid", "value": object.uid() },
@@ -218,7 +329,7 @@ impl Keeper {
             let patch = patch.map_err(|error| RequestError::Other(error.to_string()))?;
             let api = Api::<ReadinessPolicy>::all(self.shared.client.clone());
             let answer = patch_status(&api, &name, patch, self.shared.limits.timeout).await;
-            self.shared.metrics.wrote(Write::PolicyStatus, &answer);
+            metrics.wrote(Write::PolicyStatus, &answer);
             match answer {
                 Err(RequestError::NotFound(_)) => return Ok(()),
                 answer => answer.map(drop)?,

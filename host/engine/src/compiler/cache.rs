@@ -1,4 +1,4 @@
-//! Native code that is kept in a folder. Whoever can write to it could run code in the host, so nothing in it
+//! What is kept in a folder: native code, and the modules that it was made of. Whoever can write to it could run code in the host, so nothing in it
 //! is believed: the folder is this user's alone, and each entry carries a code that only the key beside it
 //! makes, over what it is and what it was made of.
 
@@ -21,17 +21,18 @@ const FOLDER: &str = "compiled-policies";
 
 const KEY: &str = "key";
 
-/// Bytes of all entries. The ones that were not used for longest go first.
+/// Bytes of all entries, unless less is wanted. The ones that were not used for longest go first.
 const MOST: u64 = 1 << 30;
 
 /// Files of this process that are being written.
 static PARTS: AtomicU64 = AtomicU64::new(0);
 
-/// A folder with native code.
+/// A folder with native code and modules.
 #[derive(Clone)]
 pub struct Cache {
     folder: PathBuf,
     key: [u8; 32],
+    most: u64,
 }
 
 /// Why a folder cannot be used.
@@ -88,10 +89,51 @@ impl Cache {
             return Err(CacheError::Shared { path });
         }
         let key = key(&path).map_err(failed(&path.join(KEY)))?;
-        Ok(Self { folder: path, key })
+        Ok(Self {
+            folder: path,
+            key,
+            most: MOST,
+        })
     }
 
-    /// What is kept for a component and settings that these parts stand for.
+    /// With so many bytes at most in all entries.
+    #[must_use]
+    pub fn with_at_most(self, bytes: u64) -> Self {
+        Self {
+            most: bytes,
+            ..self
+        }
+    }
+
+    /// The bytes that were kept under a name of these parts; none: there are none.
+    ///
+    /// # Errors
+    ///
+    /// Where something is there that this host has not written, or that cannot be read: it is removed, and is
+    /// to be kept again.
+    pub fn bytes(&self, name: &[&[u8]]) -> io::Result<Option<Vec<u8>>> {
+        let Some(mut file) = self.entry(name).load()? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(0))?;
+        file.read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Keeps bytes under a name of these parts, in the place of those that were there.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder cannot be written to.
+    pub fn keep(&self, name: &[&[u8]], bytes: &[u8]) -> io::Result<()> {
+        let entry = self.entry(name);
+        let (mut file, part) = entry.create()?;
+        file.write_all(bytes)?;
+        part.keep(file)
+    }
+
+    /// What is kept under these parts: of native code, a component and the settings that it was made with.
     pub(super) fn entry(&self, bound: &[&[u8]]) -> Entry<'_> {
         let mut hash = Sha256::new();
         for part in bound {
@@ -164,8 +206,10 @@ impl Entry<'_> {
                 path.display()
             )));
         }
-        // What is used stays longest.
-        let _ = file.set_modified(SystemTime::now());
+        // What is used stays longest, and is nothing without its seal.
+        let now = SystemTime::now();
+        let _ = file.set_modified(now);
+        let _ = open(&self.seal()).and_then(|seal| seal.set_modified(now));
         Ok(Some(file))
     }
 
@@ -224,7 +268,7 @@ impl Part<'_> {
             let _ = fs::remove_file(&seal);
         }
         written?;
-        self.entry.cache.tidy(MOST)
+        self.entry.cache.tidy(self.entry.cache.most)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::precedence::{by_precedence, deciders};
-use super::{Action, Changes, Input, NewTaint, Outcome, Plan, State};
+use super::{Action, Changes, Input, NOT_EVALUATED, NewTaint, Outcome, Plan, State};
 use crate::ownership::{self, Record};
 use crate::rule::{Enforcement, Rule, TaintId};
 use crate::status::lacks_condition;
@@ -393,8 +393,8 @@ impl<'a> Draft<'a> {
             Some(Ok(_)) => None,
             Some(Err(failure)) => Some(failure.clone()),
             None => Some(Failure {
-                kind: "NotEvaluated",
-                message: "the policy was not asked".to_owned(),
+                kind: NOT_EVALUATED,
+                message: "the policy has not answered yet".to_owned(),
             }),
         };
         match failure {

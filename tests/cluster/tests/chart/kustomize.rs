@@ -171,7 +171,9 @@ async fn compat_046_the_static_pod_works_with_its_own_rights() {
     // Others on this machine use that port.
     let health = "--health-probe-bind-address=127.0.0.1:0";
     let kubeconfig = cluster.plane.kubeconfig_for(user).unwrap();
-    let arguments = [&others[..], &[health]].concat();
+    let cache = cluster.plane.folder().join("policy-cache");
+    let cache = format!("--policy-cache={}", cache.display());
+    let arguments = [&others[..], &[health, &cache]].concat();
     let host = Host::start(&kubeconfig, &cluster.new_log(), &arguments)
         .await
         .unwrap();

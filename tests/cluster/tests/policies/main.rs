@@ -2,7 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test, and what helps it")]
 
 mod changes;
+mod corpus;
 mod failures;
+mod hung;
+mod kept;
 mod registry;
+mod rights;
+mod stuck;
+mod swapped;
 mod webhook;
 mod world;

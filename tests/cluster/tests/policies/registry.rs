@@ -13,7 +13,17 @@ use crate::world::{apply, hostile, message, put_config_map, rule, start, until};
 
 /// Pushes a module, and gives its artifact by digest.
 async fn push(registry: &Registry, authority: &Authority, tag: &str, bytes: &[u8]) -> Reference {
-    let client = registry.client(Some(authority)).unwrap();
+    push_to(registry, Some(authority), tag, bytes).await
+}
+
+/// The same, also to a registry without TLS and password.
+pub async fn push_to(
+    registry: &Registry,
+    authority: Option<&Authority>,
+    tag: &str,
+    bytes: &[u8],
+) -> Reference {
+    let client = registry.client(authority).unwrap();
     let component = Component {
         bytes,
         name: "hostile",
@@ -33,7 +43,8 @@ fn another() -> Vec<u8> {
     bytes
 }
 
-async fn put_pull_secret(cluster: &Cluster, config: &str) {
+/// Credentials of the registry, as a pull secret.
+pub async fn put_pull_secret(cluster: &Cluster, config: &str) {
     let secret: Secret = serde_json::from_value(json!({
         "metadata": {"name": "registry"}, "type": "kubernetes.io/dockerconfigjson"}))
     .unwrap();

@@ -33,16 +33,21 @@ pub fn rule(name: &str, taint: &str) -> String {
 
 /// Stores the policy, or gives it another spec.
 pub async fn apply(cluster: &Cluster, spec: Value) {
+    apply_as(cluster, POLICY, spec).await;
+}
+
+/// The same by another name.
+pub async fn apply_as(cluster: &Cluster, name: &str, spec: Value) {
     let policies = policies(cluster);
-    if policies.get_opt(POLICY).await.unwrap().is_some() {
+    if policies.get_opt(name).await.unwrap().is_some() {
         let change = json!([{ "op": "replace", "path": "/spec", "value": spec }]);
         let change = serde_json::from_value(change).unwrap();
         let patch = Patch::Json::<()>(change);
         let parameters = PatchParams::default();
-        policies.patch(POLICY, &parameters, &patch).await.unwrap();
+        policies.patch(name, &parameters, &patch).await.unwrap();
         return;
     }
-    let policy = json!({ "metadata": { "name": POLICY }, "spec": spec });
+    let policy = json!({ "metadata": { "name": name }, "spec": spec });
     let policy = serde_json::from_value(policy).unwrap();
     let parameters = PostParams::default();
     policies.create(&parameters, &policy).await.unwrap();
@@ -59,9 +64,20 @@ pub async fn until(
     status: Status,
     reason: &str,
 ) -> ReadinessPolicyStatus {
-    let what = format!("{condition} is {status} because of {reason}");
+    until_of(cluster, POLICY, condition, status, reason).await
+}
+
+/// The same of another policy.
+pub async fn until_of(
+    cluster: &Cluster,
+    name: &str,
+    condition: &str,
+    status: Status,
+    reason: &str,
+) -> ReadinessPolicyStatus {
+    let what = format!("{condition} of {name} is {status} because of {reason}");
     wait::until(&what, || async {
-        let policy = policies(cluster).get(POLICY).await?;
+        let policy = policies(cluster).get(name).await?;
         let Some(told) = policy.status else {
             return Ok(Err("no status".to_owned()));
         };

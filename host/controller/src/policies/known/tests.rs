@@ -45,7 +45,9 @@ async fn a_tag_is_looked_up_once_for_a_spec_and_again_when_asked_for() {
     assert_eq!(pin(&known, &object(2, None, (1, Some(FIRST)))), None);
     assert_eq!(pin(&known, &object(2, None, (2, None))), None);
     // What was found here counts before an older status.
+    assert!(known.is_untried());
     takes(&mut known, &stored, Some(SECOND)).await;
+    assert!(!known.is_untried());
     assert_eq!(pin(&known, &stored).as_deref(), Some(SECOND));
     takes(&mut known, &stored, None).await;
     assert_eq!(pin(&known, &stored), None, "nothing was found");
@@ -68,5 +70,4 @@ async fn what_may_pass_is_tried_again_less_and_less_often_and_nothing_else_is() 
     assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     known.fail(trouble(false));
     assert_eq!(known.again, None);
-    assert!(!known.is_untried());
 }

@@ -63,6 +63,28 @@ fn an_entry_is_found_again_by_all_that_it_was_made_of() {
 }
 
 #[test]
+fn bytes_are_kept_like_code_and_no_more_of_them_than_is_wanted() {
+    let (_folder, cache) = folder();
+    let name: &[&[u8]] = &[b"module", b"sha256:1"];
+    assert_eq!(cache.bytes(name).unwrap(), None);
+    cache.keep(name, b"module").unwrap();
+    assert_eq!(cache.bytes(name).unwrap().as_deref(), Some(&b"module"[..]));
+    fs::write(cache.entry(name).path(), b"m0dule").unwrap();
+    assert!(cache.bytes(name).is_err());
+    assert_eq!(cache.bytes(name).unwrap(), None);
+    let little = cache.with_at_most(1100);
+    for number in [b"1", b"2"] {
+        little.keep(&[b"module", number], &[7; 1000]).unwrap();
+    }
+    let sizes = fs::read_dir(&little.folder).unwrap();
+    let sizes = sizes
+        .map(|file| file.unwrap())
+        .filter(|file| file.file_name() != KEY);
+    let size: u64 = sizes.map(|file| file.metadata().unwrap().len()).sum();
+    assert!(size <= 1100, "{size}");
+}
+
+#[test]
 fn what_was_changed_is_refused_and_removed() {
     let (_folder, cache) = folder();
     let path = cache.entry(BOUND).path();
@@ -177,6 +199,6 @@ fn what_was_not_used_for_longest_goes_first() {
         .iter()
         .map(|bound| read(&cache, bound).is_ok_and(|found| found.is_some()))
         .collect();
-    assert!(!left[0] && !left[2]);
+    assert_eq!(left, [false, true, false]);
     assert!(cache.folder.join(KEY).is_file());
 }

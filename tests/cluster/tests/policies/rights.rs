@@ -1,0 +1,109 @@
+//! What a host does that may not see policies, or whose cluster knows none.
+
+use cluster_tests::{Cluster, GUIDE_TAINT, Host, agent_rule, worker};
+use control_plane::{Options, User};
+use planner::rule::Status;
+use serde_json::json;
+
+use crate::world::{apply, rule, until, until_stalled};
+
+const USER: &str = "host";
+const OTHER: &str = "readiness.k8s.io/other";
+
+/// Everything but policies.
+const RIGHTS: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: host}
+rules:
+- {apiGroups: [''], resources: [nodes], verbs: [get, list, watch, patch]}
+- {apiGroups: [readiness.node.x-k8s.io], resources: [nodereadinessrules, nodereadinessrules/status, nodereadinessrules/finalizers], verbs: [get, list, watch, patch, update]}
+- {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: host}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: host}
+subjects: [{kind: User, name: host, apiGroup: rbac.authorization.k8s.io}]
+";
+
+/// What the log says that is missing, and the right to say what became of a policy.
+const OF_POLICIES: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: host-policies}
+rules:
+- {apiGroups: [readiness.node.x-k8s.io], resources: [readinesspolicies], verbs: [list, watch]}
+- {apiGroups: [readiness.node.x-k8s.io], resources: [readinesspolicies/status], verbs: [patch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: host-policies}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: host-policies}
+subjects: [{kind: User, name: host, apiGroup: rbac.authorization.k8s.io}]
+";
+
+const SENTENCE: &str = "the host needs the rights to list and watch readinesspolicies";
+
+#[tokio::test]
+async fn without_the_right_to_see_policies_it_is_said_once_and_other_rules_work() {
+    let options = Options {
+        users: vec![User::new(USER)],
+        ..Options::default()
+    };
+    let assets = control_plane::assets(&mut |_| {}).unwrap();
+    let cluster = Cluster::start_with(&assets, &options).await.unwrap();
+    cluster.install_policies().await.unwrap();
+    cluster.apply(RIGHTS).unwrap();
+    apply(
+        &cluster,
+        json!({"module": {"builtin": {"name": "default"}}}),
+    )
+    .await;
+    cluster.create_node(&worker("worker", false)).await.unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    cluster.apply(&rule("named", OTHER)).unwrap();
+    let kubeconfig = cluster.plane.kubeconfig_for(USER).unwrap();
+    let mut host = Host::start(&kubeconfig, &cluster.new_log(), &[])
+        .await
+        .unwrap();
+    host.until_logged(SENTENCE).await.unwrap();
+    cluster.until_held("worker").await;
+    until_stalled(&cluster, "named", "there is no policy \"steady\"").await;
+    cluster.agent_reports("worker", "True").await;
+    cluster.until_released("worker").await;
+    let taints = cluster.readiness_taints("worker").await.unwrap();
+    assert_eq!(taints, [""; 0], "the rule without its policy holds nothing");
+
+    // Just these rights are enough, and found by themselves.
+    cluster.apply(OF_POLICIES).unwrap();
+    until(&cluster, "Ready", Status::True, "Decides").await;
+    cluster.agent_reports("worker", "False").await;
+    for taint in [GUIDE_TAINT, OTHER] {
+        let held = cluster.until_tainted("worker", taint, true).await;
+        held.unwrap();
+    }
+    let log = host.log().unwrap();
+    assert_eq!(log.matches(SENTENCE).count(), 1, "{log}");
+    host.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_definition_that_is_installed_later_is_found() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.create_node(&worker("worker", false)).await.unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&rule("agent", GUIDE_TAINT)).unwrap();
+    until_stalled(&cluster, "agent", "there is no policy \"steady\"").await;
+    cluster.install_policies().await.unwrap();
+    apply(
+        &cluster,
+        json!({"module": {"builtin": {"name": "default"}}}),
+    )
+    .await;
+    until(&cluster, "Ready", Status::True, "Decides").await;
+    cluster.until_held("worker").await;
+    let log = host.log().unwrap();
+    assert!(!log.contains(SENTENCE), "{log}");
+    host.terminate().await.unwrap();
+}

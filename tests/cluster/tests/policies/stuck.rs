@@ -1,0 +1,86 @@
+//! A policy that is stuck until its deadline, which is far.
+
+use std::time::{Duration, Instant};
+
+use cluster_tests::{GUIDE_TAINT, agent_rule, worker};
+use planner::rule::Status;
+use serde_json::json;
+
+use crate::world::{apply, hostile, rule, start, until};
+
+const OTHER: &str = "readiness.k8s.io/other";
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_policy_that_is_stuck_delays_no_other_rule_no_probe_and_no_lease() {
+    let cluster = start().await;
+    cluster.create_node(&worker("worker", false)).await.unwrap();
+    let arguments = [
+        "--leader-elect",
+        "--leader-election-namespace=default",
+        "--health-probe-bind-address=127.0.0.1:0",
+        "--zap-encoder=json",
+    ];
+    let mut host = cluster.start_host_with(&arguments).await.unwrap();
+    host.until_logged("this host leads").await.unwrap();
+    let health = host.served_at("health probes are served").unwrap();
+    let file = cluster.plane.folder().join("hostile.wasm");
+    std::fs::write(&file, hostile()).unwrap();
+    let limits = json!({"deadline": format!("{}s", DEADLINE.as_secs())});
+    apply(
+        &cluster,
+        json!({"module": {"file": {"path": file}}, "limits": limits}),
+    )
+    .await;
+    until(&cluster, "Ready", Status::True, "Decides").await;
+    // It does not end on any node of this rule.
+    cluster.apply(&rule("loop", OTHER)).unwrap();
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    cluster.until_held("worker").await;
+    // Each change of the node has the policy asked, and each takes the whole deadline.
+    let began = Instant::now();
+    for _ in 0..4 {
+        cluster.agent_reports("worker", "True").await;
+        cluster
+            .until_tainted("worker", GUIDE_TAINT, false)
+            .await
+            .unwrap();
+        probe(&health).await;
+        cluster.agent_reports("worker", "False").await;
+        cluster
+            .until_tainted("worker", GUIDE_TAINT, true)
+            .await
+            .unwrap();
+    }
+    let took = began.elapsed();
+    assert!(took < DEADLINE, "other rules took {took:?}");
+    cluster
+        .until_status("loop", "that it is stuck", |status| {
+            let mut failed = status.failed_nodes.iter();
+            failed.any(|node| format!("{node:?}").contains("DeadlineExceeded"))
+        })
+        .await
+        .unwrap();
+    let log = host.log().unwrap();
+    assert!(!log.contains("does not lead any more"), "{log}");
+    let taints = cluster.readiness_taints("worker").await.unwrap();
+    assert_eq!(taints, [format!("{GUIDE_TAINT}=pending:NoSchedule")]);
+    host.terminate().await.unwrap();
+}
+
+/// Answered within less than the policy takes.
+async fn probe(address: &str) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let asked = async {
+        let mut connection = tokio::net::TcpStream::connect(address).await?;
+        connection
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n")
+            .await?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(5), asked).await;
+    let answer = answer.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
