@@ -3,6 +3,7 @@
 
 mod changes;
 mod failures;
+mod page;
 mod registry;
 mod webhook;
 mod world;
