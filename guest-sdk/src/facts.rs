@@ -9,7 +9,9 @@ use crate::{Completion, Effect, Enforcement, Matching, Requirement, Status};
 ///
 /// On wasm this has no size, and a function that a policy never calls does not become an import
 /// of its component: what a policy imports is what it needs to be granted.
-#[derive(Debug)]
+///
+/// A clone asks the same host: for what keeps facts for itself, such as a function of an interpreter.
+#[derive(Debug, Clone)]
 pub struct Facts {
     /// The node now.
     pub node: Node,
@@ -36,19 +38,19 @@ impl Facts {
 ///
 /// Durations count in milliseconds (less is cut off), times on a node have a resolution of one
 /// second, and are the clock of the component that wrote them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node(Source);
 
 /// The rule as written. Constant in a call and not part of the record.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rule(Source);
 
 /// What the host remembers about a rule with `bootstrap-only` on a node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Bootstrap(Source);
 
 /// For instants that stand in the parameters.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Time(Source);
 
 impl Node {

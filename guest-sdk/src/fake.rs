@@ -1,9 +1,8 @@
 //! Facts for a policy's own unit tests, which run natively with plain `cargo test`.
 
 use core::time::Duration;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Completion, Effect, Enforcement, Facts, Matching, Requirement, Status};
 
@@ -44,7 +43,13 @@ pub struct Fake {
 
 /// What was asked so far. A changed copy of a fake has not been asked anything yet.
 #[derive(Debug, Default)]
-struct Asked(Rc<RefCell<Vec<String>>>);
+struct Asked(Arc<Mutex<Vec<String>>>);
+
+impl Asked {
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Clone for Asked {
     fn clone(&self) -> Self {
@@ -218,29 +223,29 @@ impl Fake {
     /// What [`Policy::evaluate`](crate::Policy::evaluate) takes. `facts.rule` is what
     /// [`Policy::check`](crate::Policy::check) takes.
     pub fn facts(&self) -> Facts {
-        let asked = Asked(Rc::clone(&self.asked.0));
+        let asked = Asked(Arc::clone(&self.asked.0));
         let fake = Self {
             asked,
             ..self.clone()
         };
-        Facts::new(Source(Rc::new(fake)))
+        Facts::new(Source(Arc::new(fake)))
     }
 
     /// The questions that the policy asked about the node, each once, such as
     /// `condition-is(Ready, True, 30s)`; a duration of zero is not shown. As in the host's record,
     /// questions about the rule are not in it.
     pub fn asked(&self) -> Vec<String> {
-        self.asked.0.borrow().clone()
+        self.asked.lock().clone()
     }
 }
 
 /// A [`Fake`] that is being asked.
 #[derive(Debug, Clone)]
-pub(crate) struct Source(Rc<Fake>);
+pub(crate) struct Source(Arc<Fake>);
 
 impl Source {
     fn record(&self, question: String) {
-        let mut asked = self.0.asked.0.borrow_mut();
+        let mut asked = self.0.asked.lock();
         if !asked.contains(&question) {
             asked.push(question);
         }

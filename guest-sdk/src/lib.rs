@@ -89,6 +89,7 @@
 
 extern crate self as guest_sdk;
 
+mod duration;
 mod facts;
 mod types;
 
@@ -106,6 +107,7 @@ use __guest as source;
 #[cfg(not(target_arch = "wasm32"))]
 use fake as source;
 
+pub use duration::milliseconds;
 pub use facts::{Bootstrap, Facts, Node, Rule, Time};
 pub use types::{
     Completion, Decision, Description, Domain, Effect, Enforcement, Finding, Matching, Problem,

@@ -61,6 +61,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     ("guest-sdk", &["wasmtime", "serde_json", "tokio"]),
     ("default-policy", &["wasmtime", "serde_json", "tokio"]),
+    ("cel-policy", &["wasmtime", "tokio", "regex", "chrono"]),
     ("hostile-guest", &["wasmtime", "serde_json", "tokio"]),
     ("guest-builder", &["wasmtime", "tokio", "hyper"]),
     ("control-plane", &["tokio", "hyper"]),
@@ -97,12 +98,17 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("serve", &["controller", "host", "reporter"]),
     ("host", &[]),
     ("reporter", &[]),
-    ("guest-sdk", &["default-policy", "hostile-guest", "engine"]),
+    (
+        "guest-sdk",
+        &["cel-policy", "default-policy", "hostile-guest", "engine"],
+    ),
     (
         "guest-builder",
         &["engine", "cli-tests", "cluster-tests", "fetch-tests"],
     ),
     ("default-policy", &["engine"]),
+    ("cel-policy", &[]),
+    ("cel", &["cel-policy"]),
     ("hostile-guest", &[]),
     (
         "control-plane",

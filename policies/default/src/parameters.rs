@@ -2,7 +2,7 @@
 //! would add 5 kB to the module and more time to each evaluation. Nothing is inlined that is not
 //! worth its copies: the module is measured.
 
-use guest_sdk::Problem;
+use guest_sdk::{Problem, milliseconds};
 
 /// JSON Schema 2020-12: a file, for people as well.
 pub(crate) const SCHEMA: &str = include_str!("parameters.json");
@@ -72,8 +72,6 @@ impl Parameters {
     }
 }
 
-/// The format of GEP-2257, which the Gateway API has for its time-outs: a part of Go's that
-/// cannot overflow.
 fn duration(value: Value<'_>) -> Result<u64, &'static str> {
     let Value::Text(text) = value else {
         return Err("a duration is a string, such as \"30s\", \"5m\" or \"1h30m\"");
@@ -82,38 +80,6 @@ fn duration(value: Value<'_>) -> Result<u64, &'static str> {
         "not a duration: give one to four whole numbers of at most five digits, each with its \
          unit h, m, s or ms, such as 30s, 5m or 1h30m",
     )
-}
-
-#[inline(never)]
-fn milliseconds(mut text: &str) -> Option<u64> {
-    let mut total = 0;
-    for _ in 0..4 {
-        let mut number = 0;
-        let mut digits = 0;
-        for byte in text.bytes().take_while(u8::is_ascii_digit) {
-            number = number * 10 + u64::from(byte - b'0');
-            digits += 1;
-            if digits > 5 {
-                return None;
-            }
-        }
-        let unit = text.get(digits..).filter(|_| digits > 0)?;
-        let (factor, rest) = if let Some(rest) = unit.strip_prefix("ms") {
-            (1, rest)
-        } else if let Some(rest) = unit.strip_prefix('s') {
-            (1_000, rest)
-        } else if let Some(rest) = unit.strip_prefix('m') {
-            (60_000, rest)
-        } else {
-            (3_600_000, unit.strip_prefix('h')?)
-        };
-        total += number * factor;
-        if rest.is_empty() {
-            return Some(total);
-        }
-        text = rest;
-    }
-    None
 }
 
 /// JSON pointer to a member of the whole; to the whole where its name is too long to repeat.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub use compare::compare;
 pub use eval::Eval;
-pub use load::{load, load_all};
+pub use load::{load, load_all, load_folder};
 
 /// One file.
 #[derive(Debug)]

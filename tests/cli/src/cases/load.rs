@@ -16,9 +16,17 @@ use crate::program::workspace;
 ///
 /// Where a file is not as the README beside it says.
 pub fn load_all() -> Result<Vec<Case>> {
-    let folder = workspace().join("policies/default/cases");
+    load_folder(&workspace().join("policies/default/cases"))
+}
+
+/// Every case of a folder, sorted by name.
+///
+/// # Errors
+///
+/// As [`load_all`].
+pub fn load_folder(folder: &Path) -> Result<Vec<Case>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "yaml") {
             files.push(path);

@@ -6,6 +6,7 @@ mod corpus;
 mod failures;
 mod hung;
 mod kept;
+mod page;
 mod registry;
 mod rights;
 mod stuck;

@@ -12,6 +12,7 @@ mod cni;
 mod deadlock;
 mod driver;
 mod impersonation;
+mod one_line;
 mod pod;
 mod problems;
 mod static_pods;
