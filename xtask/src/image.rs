@@ -67,8 +67,8 @@ const REPORTER: Program = Program {
 pub(crate) const SMALL: &str = "small";
 /// The reporter, which every node loads, in bytes.
 const MOST_OF_REPORTER: u64 = 5_000_000;
-/// All that is in the larger image together, in bytes.
-const MOST: u64 = 25_000_000;
+/// All that is in the larger image together, in bytes, packed as a registry stores it.
+const MOST: usize = 25_000_000;
 /// The images, with their stages in deploy/Dockerfile; the last stage has no name.
 const IMAGES: [(&str, Option<&str>); 2] = [
     ("node-readiness-host", None),
@@ -97,8 +97,9 @@ pub(crate) fn run(architecture: &str, programs: Option<&Path>) -> anyhow::Result
     // By this name it is `host run`; Jobs start /host.
     symlink("host", image.join("manager"))?;
     let folder = image.display();
-    println!("{folder}: host {host} bytes, reporter {reporter} bytes");
-    ensure!(host + reporter <= MOST, "the image may have {MOST} bytes");
+    let packed = packed(&image)?;
+    println!("{folder}: host {host} bytes, reporter {reporter} bytes; packed {packed} bytes");
+    ensure!(packed <= MOST, "the image may have {MOST} bytes");
     ensure!(
         reporter <= MOST_OF_REPORTER,
         "the reporter may have {MOST_OF_REPORTER} bytes"
@@ -159,6 +160,19 @@ fn install(from: &Path, to: &Path) -> anyhow::Result<u64> {
         fs::copy(from, to).with_context(|| format!("{} cannot be copied", from.display()))?;
     fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
     Ok(size)
+}
+
+/// How large the layer of an image is that has what is in a folder.
+fn packed(folder: &Path) -> anyhow::Result<usize> {
+    let mut tar = Command::new("tar");
+    let tar = tar.arg("-C").arg(folder).args(["-cz", "."]);
+    let output = tar.output().context("tar cannot be started")?;
+    ensure!(
+        output.status.success(),
+        "tar: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout.len())
 }
 
 fn layout(architecture: &str, name: &str, stage: Option<&str>) -> anyhow::Result<()> {
