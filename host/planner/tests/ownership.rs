@@ -152,7 +152,7 @@ fn a_forged_record_takes_off_no_foreign_taint() {
 }
 
 fn with_records(mut node: Node, records: &[ownership::Record]) -> Node {
-    let value = serde_json::to_string(records).unwrap();
+    let value = serde_json::json!(records).to_string();
     node.annotations.set(ownership::ANNOTATION, Some(&value));
     node
 }

@@ -391,3 +391,36 @@ async fn a_taint_that_lost_its_record_while_no_host_ran_is_told_on_its_node() {
     let told = cluster.events("node-1", "TaintNotManaged").await.unwrap();
     assert_eq!(told.len(), 1);
 }
+
+/// The record of a rule that is gone is a record: nobody is told to do by hand what the host does.
+#[tokio::test]
+async fn a_taint_of_a_rule_that_came_back_under_its_name_is_taken_off_and_not_told() {
+    let cluster = Cluster::start().await.unwrap();
+    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let host = cluster.start_host().await.unwrap();
+    let rule = agent_rule("agent", "continuous");
+    cluster.apply(&rule).unwrap();
+    cluster.until_held("node-1").await;
+    host.kill().await.unwrap();
+    let parameters = PatchParams::default();
+    let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+    let rules = cluster.rules();
+    rules.patch("agent", &parameters, &free).await.unwrap();
+    cluster.delete_rule("agent").await.unwrap();
+    let off = json!({ "metadata": { "labels": { "node-role.kubernetes.io/worker": null } } });
+    let nodes = cluster.nodes();
+    nodes
+        .patch("node-1", &parameters, &Patch::Merge(off))
+        .await
+        .unwrap();
+    cluster.apply(&rule).unwrap();
+    let host = cluster.start_host().await.unwrap();
+    cluster
+        .until_tainted("node-1", GUIDE_TAINT, false)
+        .await
+        .unwrap();
+    cluster.until_worked_off().await.unwrap();
+    host.terminate().await.unwrap();
+    let told = cluster.events("node-1", "TaintNotManaged").await.unwrap();
+    assert_eq!(told, [""; 0]);
+}

@@ -72,11 +72,13 @@ pub(super) fn about_strangers(
         if !node.has_taint(taint)
             || rule.dry_run
             || minded.any(|active| active.rule.taint == *taint)
+            // Of a rule that is gone, maybe: then it was taken off just now, or will be.
+            || ownership::read(node, &rules.prefixes).iter().any(|record| record.is_for(taint))
         {
             continue;
         }
         let note = format!(
-            "Taint '{taint}' is left on the node: rule '{}' does not select the node, and there is no record that a rule put the taint there; remove it by hand if it is not wanted",
+            "Taint '{taint}' is left on the node: rule '{}' does not select the node, and there is no record that a rule put the taint there; give the node the labels that the rule selects by, or remove the taint by hand",
             rule.name
         );
         let object = Object::Node(node);
