@@ -93,7 +93,7 @@ fn the_documented_policy_is_built_by_the_documented_commands_and_decides() {
 const NODE: &str = "
 apiVersion: v1
 kind: Node
-metadata: {name: worker-1}
+metadata: {name: worker-1, labels: {kubernetes.io/os: linux}}
 status:
   conditions:
   - {type: Ready, status: 'True', lastTransitionTime: '2026-07-01T11:59:31Z'}
@@ -106,7 +106,7 @@ spec:
   conditions: [{type: Ready, requiredStatus: 'True'}]
   taint: {key: readiness.k8s.io/steady, effect: NoSchedule}
   enforcementMode: continuous
-  nodeSelector: {}
+  nodeSelector: {matchLabels: {kubernetes.io/os: linux}}
 ";
 
 /// The fenced blocks of a Markdown text: language and content.
