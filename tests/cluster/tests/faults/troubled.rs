@@ -9,6 +9,7 @@ use cluster_tests::past::Past;
 use cluster_tests::proxy::{Fault, Proxy, View, Watches};
 use http::StatusCode;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::killed::undisturbed;
 use crate::play::{self, Hosts};
@@ -50,6 +51,8 @@ const ALL: [Trouble; 10] = [
 
 /// What the host does meanwhile, it does on what it has in its cache.
 const MEANWHILE: Duration = Duration::from_millis(300);
+/// Within this time whoever watches lists again.
+const BACKS_OFF: Duration = Duration::from_secs(60);
 
 /// What it is done with.
 #[derive(Default)]
@@ -121,7 +124,8 @@ fn make(trouble: Trouble, number: usize, hands: &Arc<Hands>, past: &Arc<Past>) -
                 watches.generation += 1;
             });
             tokio::spawn(async move {
-                past.until_shown(both).await;
+                // One list more is not waited for longer than a watch backs off.
+                let _ = timeout(BACKS_OFF, past.until_shown(both)).await;
                 tokio::time::sleep(MEANWHILE).await;
                 past.show(false);
             });
