@@ -125,12 +125,17 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         Failure::Fail => FailurePolicy::Fail,
     };
     let prefixes = prefixes.prefixes();
-    let held = match &rules[..] {
-        [] => None,
+    let (held, limits) = match &rules[..] {
+        [] => (None, Vec::new()),
         paths => match held(paths, &prefixes)? {
-            Ok(held) => Some(held),
+            Ok((held, limits)) => (Some(held), limits),
             Err(exit) => return Ok(exit),
         },
+    };
+    let tell_limits = || {
+        limits
+            .iter()
+            .for_each(|limit| output::note(format_args!("{limit}")));
     };
     let names: Option<Vec<&str>> = (held.as_ref()).map(|held| {
         held.iter()
@@ -150,9 +155,11 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             }
             done => done?,
         }
+        tell_limits();
         output::result(APPLIED)?;
         return Ok(Exit::Success);
     }
+    tell_limits();
     output::result(&match format {
         Format::Yaml => gate.yaml()?,
         Format::Json => gate.json()?,
@@ -160,11 +167,11 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Those of the given rules that hold a new node; or the exit status where there are none.
+/// Those of the given rules that hold a new node, and where a gate cannot; or the exit status where there are none.
 fn held(
     paths: &[PathBuf],
     prefixes: &TaintPrefixes,
-) -> anyhow::Result<Result<Vec<ActiveRule>, Exit>> {
+) -> anyhow::Result<Result<(Vec<ActiveRule>, Vec<String>), Exit>> {
     let rules = input::rules::rules(&input::read(paths)?, prefixes)?;
     let frozen = is_frozen(rules.iter().map(|given| &given.object));
     let active = match activate(&rules, &load(Vec::new(), None)?, prefixes)? {
@@ -174,16 +181,13 @@ fn held(
             return Ok(Err(Exit::PolicyFailed));
         }
     };
-    let mut held = Vec::new();
+    let (mut held, mut limits) = (Vec::new(), Vec::new());
     for (rule, given) in active.into_iter().zip(&rules) {
         // Files do not tell which of two rules is the older one.
         let new = birth::new_nodes(&rule, &[], prefixes, frozen, Timestamp::now());
         if new.held {
             if let Some(limit) = birth::what_kubelets_may_not(&given.object.spec.node_selector) {
-                output::note(format_args!(
-                    "rule '{}' has a gate, but {limit}",
-                    rule.rule.name
-                ));
+                limits.push(format!("rule '{}' has a gate, but {limit}", rule.rule.name));
             }
             held.push(rule);
         } else {
@@ -198,7 +202,7 @@ fn held(
         output::error("none of the given rules would hold a new node: there is nothing to print");
         return Ok(Err(Exit::Unexpected));
     }
-    Ok(Ok(held))
+    Ok(Ok((held, limits)))
 }
 
 /// As the kubelet's flag wants them.
