@@ -128,7 +128,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     let (held, limits) = match &rules[..] {
         [] => (None, Vec::new()),
         paths => match held(paths, &prefixes)? {
-            Ok((held, limits)) => (Some(held), limits),
+            Ok(held) => (Some(held.rules), held.limits),
             Err(exit) => return Ok(exit),
         },
     };
@@ -167,11 +167,15 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Those of the given rules that hold a new node, and where a gate cannot; or the exit status where there are none.
-fn held(
-    paths: &[PathBuf],
-    prefixes: &TaintPrefixes,
-) -> anyhow::Result<Result<(Vec<ActiveRule>, Vec<String>), Exit>> {
+/// Rules that hold a new node.
+struct Held {
+    rules: Vec<ActiveRule>,
+    /// Where their gate cannot.
+    limits: Vec<String>,
+}
+
+/// Those of the given rules that hold a new node; or the exit status where there are none.
+fn held(paths: &[PathBuf], prefixes: &TaintPrefixes) -> anyhow::Result<Result<Held, Exit>> {
     let rules = input::rules::rules(&input::read(paths)?, prefixes)?;
     let frozen = is_frozen(rules.iter().map(|given| &given.object));
     let active = match activate(&rules, &load(Vec::new(), None)?, prefixes)? {
@@ -181,15 +185,19 @@ fn held(
             return Ok(Err(Exit::PolicyFailed));
         }
     };
-    let (mut held, mut limits) = (Vec::new(), Vec::new());
+    let mut held = Held {
+        rules: Vec::new(),
+        limits: Vec::new(),
+    };
     for (rule, given) in active.into_iter().zip(&rules) {
         // Files do not tell which of two rules is the older one.
         let new = birth::new_nodes(&rule, &[], prefixes, frozen, Timestamp::now());
         if new.held {
             if let Some(limit) = birth::what_kubelets_may_not(&given.object.spec.node_selector) {
-                limits.push(format!("rule '{}' has a gate, but {limit}", rule.rule.name));
+                held.limits
+                    .push(format!("rule '{}' has a gate, but {limit}", rule.rule.name));
             }
-            held.push(rule);
+            held.rules.push(rule);
         } else {
             let (name, why) = (&rule.rule.name, new.message);
             output::note(format_args!(
@@ -198,11 +206,11 @@ fn held(
             ));
         }
     }
-    if held.is_empty() {
+    if held.rules.is_empty() {
         output::error("none of the given rules would hold a new node: there is nothing to print");
         return Ok(Err(Exit::Unexpected));
     }
-    Ok(Ok((held, limits)))
+    Ok(Ok(held))
 }
 
 /// As the kubelet's flag wants them.
