@@ -1,7 +1,7 @@
 //! What is measured, under the names of the Go controller, for scrapers of Prometheus.
 //!
-//! What belongs to a rule is in [`rule`], and goes with the rule, as what is in [`policy`] does with a policy; what can be counted when it is asked
-//! for is in [`scrape`]. The name of a node is never a label: nodes come and go by the thousand.
+//! What belongs to a rule is in [`rule`], and goes with the rule, as what is in [`policy`] does with a policy;
+//! what can be counted when it is asked for is in [`scrape`]. The name of a node is never a label: nodes come and go by the thousand.
 //! `docs/metrics-and-logs.md` lists every metric; a test compares it with what is printed.
 
 mod policy;

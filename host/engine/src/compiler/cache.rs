@@ -1,6 +1,6 @@
-//! What is kept in a folder: native code, and the modules that it was made of. Whoever can write to it could run code in the host, so nothing in it
-//! is believed: the folder is this user's alone, and each entry carries a code that only the key beside it
-//! makes, over what it is and what it was made of.
+//! What is kept in a folder: native code, and the modules that it was made of. Whoever can write to it could
+//! run code in the host, so nothing in it is believed: the folder is this user's alone, and each entry carries
+//! a code that only the key beside it makes, over what it is and what it was made of.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

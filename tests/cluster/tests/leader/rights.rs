@@ -1,26 +1,10 @@
 //! Rights that are not there.
 
-use cluster_tests::{audit, wait};
+use cluster_tests::{audit, rights_of, wait};
 use control_plane::{Options, User};
 use kube::api::DeleteParams;
 
 use crate::world::{NAMESPACE, USERS, World};
-
-const RIGHTS: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: host}
-rules:
-- {apiGroups: [''], resources: [nodes], verbs: [get, list, watch, patch]}
-- {apiGroups: [readiness.node.x-k8s.io], resources: [nodereadinessrules, nodereadinessrules/status, nodereadinessrules/finalizers], verbs: [get, list, watch, patch, update]}
-- {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: host}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: host}
-subjects: [{kind: User, name: host-a, apiGroup: rbac.authorization.k8s.io}]
-";
 
 const LEASES: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
@@ -43,7 +27,7 @@ async fn compat_044_without_the_right_to_the_lease_nothing_is_written_and_it_is_
         ..Options::default()
     };
     let world = World::start_with(&options).await;
-    world.cluster.apply(RIGHTS).unwrap();
+    world.cluster.apply(&rights_of("host-a")).unwrap();
     world.cluster.apply(LEASES).unwrap();
     let mut host = world.host(USERS[0]).await;
     host.until_logged("this host leads").await.unwrap();

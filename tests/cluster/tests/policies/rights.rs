@@ -1,6 +1,6 @@
 //! What a host does that may not see policies, or whose cluster knows none.
 
-use cluster_tests::{Cluster, GUIDE_TAINT, Host, agent_rule, worker};
+use cluster_tests::{Cluster, GUIDE_TAINT, Host, agent_rule, rights_of, worker};
 use control_plane::{Options, User};
 use planner::rule::Status;
 use serde_json::json;
@@ -9,23 +9,6 @@ use crate::world::{apply, rule, until, until_stalled};
 
 const USER: &str = "host";
 const OTHER: &str = "readiness.k8s.io/other";
-
-/// Everything but policies.
-const RIGHTS: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: host}
-rules:
-- {apiGroups: [''], resources: [nodes], verbs: [get, list, watch, patch]}
-- {apiGroups: [readiness.node.x-k8s.io], resources: [nodereadinessrules, nodereadinessrules/status, nodereadinessrules/finalizers], verbs: [get, list, watch, patch, update]}
-- {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: host}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: host}
-subjects: [{kind: User, name: host, apiGroup: rbac.authorization.k8s.io}]
-";
 
 /// What the log says that is missing, and the right to say what became of a policy.
 const OF_POLICIES: &str = "
@@ -54,7 +37,7 @@ async fn without_the_right_to_see_policies_it_is_said_once_and_other_rules_work(
     let assets = control_plane::assets(&mut |_| {}).unwrap();
     let cluster = Cluster::start_with(&assets, &options).await.unwrap();
     cluster.install_policies().await.unwrap();
-    cluster.apply(RIGHTS).unwrap();
+    cluster.apply(&rights_of(USER)).unwrap();
     apply(
         &cluster,
         json!({"module": {"builtin": {"name": "default"}}}),

@@ -57,6 +57,17 @@ async fn until_held(cluster: &Cluster) {
     .unwrap();
 }
 
+/// A cluster with a node that a host held which was told of the prefix, and is gone.
+async fn held_before() -> Cluster {
+    let cluster = Cluster::start().await.unwrap();
+    workers(&cluster, 1).await;
+    install(&cluster).await;
+    let host = cluster.start_host_with(&[&flag()]).await.unwrap();
+    until_held(&cluster).await;
+    host.terminate().await.unwrap();
+    cluster
+}
+
 #[tokio::test]
 async fn nrc_279_a_further_prefix_needs_the_definition_and_the_flag() {
     let cluster = Cluster::start().await.unwrap();
@@ -82,12 +93,7 @@ async fn nrc_279_a_further_prefix_needs_the_definition_and_the_flag() {
 /// The next host is not told of the prefix: it adds no such taint, and takes off what the rule put there.
 #[tokio::test]
 async fn what_a_rule_holds_goes_with_it_whatever_prefixes_the_host_was_given() {
-    let cluster = Cluster::start().await.unwrap();
-    workers(&cluster, 1).await;
-    install(&cluster).await;
-    let host = cluster.start_host_with(&[&flag()]).await.unwrap();
-    until_held(&cluster).await;
-    host.terminate().await.unwrap();
+    let cluster = held_before().await;
     let host = cluster.start_host().await.unwrap();
     until_stalled(&cluster).await;
     // It writes the record of another taint, and loses none.
@@ -111,12 +117,7 @@ async fn what_a_rule_holds_goes_with_it_whatever_prefixes_the_host_was_given() {
 /// Nor is a cleanup. What only a record of an unknown rule names may be anybody's: that it names.
 #[tokio::test]
 async fn a_cleanup_takes_back_what_a_rule_holds_and_names_what_nobody_vouches_for() {
-    let cluster = Cluster::start().await.unwrap();
-    workers(&cluster, 1).await;
-    install(&cluster).await;
-    let host = cluster.start_host_with(&[&flag()]).await.unwrap();
-    until_held(&cluster).await;
-    host.terminate().await.unwrap();
+    let cluster = held_before().await;
     let gone = NodeSpec {
         name: "node-02".to_owned(),
         labels: vec![],
