@@ -73,7 +73,12 @@ fn what_an_expression_costs_is_bounded() {
         write!(slow, "{hundred}.all({name}, ").unwrap();
     }
     slow += "a + b + c + d > 0))))\"";
-    assert_eq!(fails(&slow), "DeadlineExceeded");
+    // Which of the two limits it meets first is a matter of the machine.
+    let kind = fails(&slow);
+    assert!(
+        ["DeadlineExceeded", "MemoryExceeded"].contains(&kind.as_str()),
+        "{kind}"
+    );
     assert_eq!(fails("\"label('pool') + ''\""), "PolicyError");
 }
 
