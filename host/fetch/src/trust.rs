@@ -86,20 +86,53 @@ impl Authorities {
     }
 }
 
-/// What TLS needs to know, and whether the system has any authority of its own: an image from scratch
-/// has none.
-pub(crate) fn tls(authorities: &Authorities) -> Result<(ClientConfig, bool), rustls::Error> {
-    let mut roots = RootCertStore::empty();
-    // What cannot be read is somebody else's: others of the system may do.
+/// What TLS needs to know.
+pub(crate) fn tls(authorities: &Authorities) -> Result<ClientConfig, rustls::Error> {
     let system = rustls_native_certs::load_native_certs().certs;
-    let (known, _) = roots.add_parsable_certificates(system);
-    for der in &authorities.0 {
-        roots.add(der.clone())?;
-    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(system, authorities)?)
         .with_no_client_auth();
-    Ok((config, known > 0))
+    Ok(config)
+}
+
+/// Those of the system, or where it has none, as in an image from scratch, those that browsers know; and the given ones.
+fn roots(
+    system: Vec<CertificateDer<'_>>,
+    authorities: &Authorities,
+) -> Result<RootCertStore, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    // What cannot be read is somebody else's: others of the system may do.
+    let (known, _) = roots.add_parsable_certificates(system);
+    if known == 0 {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    for der in &authorities.0 {
+        roots.add(der.clone())?;
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_without_authorities_believes_those_that_browsers_know() {
+        let public = webpki_roots::TLS_SERVER_ROOTS;
+        assert!(!public.is_empty());
+        let none = roots(Vec::new(), &Authorities::default()).unwrap();
+        assert_eq!(none.roots, public);
+        let unreadable = vec![CertificateDer::from_slice(b"no certificate")];
+        let unreadable = roots(unreadable, &Authorities::default()).unwrap();
+        assert_eq!(unreadable.roots, public);
+    }
+
+    #[test]
+    fn a_system_with_authorities_believes_them_alone() {
+        let own = rcgen::generate_simple_self_signed(["registry.example.com".to_owned()]).unwrap();
+        let known = roots(vec![own.cert.der().clone()], &Authorities::default()).unwrap();
+        assert_eq!(known.len(), 1);
+    }
 }

@@ -33,8 +33,6 @@ pub(crate) struct Web {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     plain_http: bool,
     limits: Limits,
-    /// Has this system certificate authorities of its own?
-    knows_authorities: bool,
 }
 
 /// A request that can be sent more than once.
@@ -88,7 +86,7 @@ impl Web {
         plain_http: bool,
         limits: Limits,
     ) -> Result<Self, rustls::Error> {
-        let (tls, knows_authorities) = trust::tls(authorities)?;
+        let tls = trust::tls(authorities)?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(limits.wait));
@@ -104,7 +102,6 @@ impl Web {
             client,
             plain_http,
             limits,
-            knows_authorities,
         })
     }
 
@@ -186,7 +183,7 @@ impl Web {
         timeout(self.limits.wait, self.client.request(request))
             .await
             .map_err(|_| self.timeout(uri))?
-            .map_err(|error| explain::connection(&error, uri, self.knows_authorities))
+            .map_err(|error| explain::connection(&error, uri))
     }
 
     /// All of the body, and nothing that is more than `size`.
@@ -235,7 +232,7 @@ impl Web {
                 // The connection ended within the body.
                 (Some(Err(_)), Some(expected)) => return Err(truncated(&bytes, expected)),
                 (Some(Err(error)), None) => {
-                    return Err(explain::connection(&error, &uri, self.knows_authorities));
+                    return Err(explain::connection(&error, &uri));
                 }
             };
             if let Some(data) = frame.data_ref() {

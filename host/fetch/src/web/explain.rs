@@ -14,18 +14,14 @@ use crate::error::Problem;
 const WORDS: usize = 200;
 
 /// A request came to nothing.
-pub(super) fn connection(
-    error: &(dyn Error + 'static),
-    uri: &Uri,
-    knows_authorities: bool,
-) -> Problem {
+pub(super) fn connection(error: &(dyn Error + 'static), uri: &Uri) -> Problem {
     let host = host(uri);
     let mut why = error.to_string();
     let mut no_name = false;
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-            let why = certificate(error, knows_authorities);
+            let why = certificate(error);
             return Problem::Tls { host, why };
         }
         why = cause.to_string();
@@ -45,22 +41,14 @@ pub(super) fn connection(
 }
 
 /// The rest of a sentence that begins with the host.
-fn certificate(error: &rustls::Error, knows_authorities: bool) -> String {
+fn certificate(error: &rustls::Error) -> String {
     match error {
         // A signature is bad where an authority has the name of ours, and another key.
         rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        ) => {
-            let system = if knows_authorities {
-                ""
-            } else {
-                ", since this system has none of its own"
-            };
-            format!(
-                "shows a certificate of an unknown certificate authority: give that authority's certificate{system}, \
-                 or correct the address"
-            )
-        }
+        ) => "shows a certificate of an unknown certificate authority: give that authority's certificate, \
+              or correct the address"
+            .to_owned(),
         rustls::Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         ) => "shows a certificate that has expired: renew it there".to_owned(),
