@@ -1,9 +1,12 @@
-//! What a policy costs in each language: `policies-bench NAME PATH …` prints a table.
+//! What a policy costs in each language: `policies-bench NAME PATH …` prints a table. What many policies and many
+//! nodes cost: `policies-bench fleet`.
 //!
 //! Each policy is measured in a process of its own, hot, on one core: the rule and the node of engine-bench. Times
 //! are the median of 7 rounds; compiling is done once, on one core, in a process of its own as the host does it. Memory
-//! is what the process has more than before the policy was loaded.
+//! is what the process has more than before the policy was loaded. The last column is p50 beside that of `rust` in
+//! the same run. The policy `cel` asks the same by an expression.
 
+mod fleet;
 #[expect(dead_code, reason = "engine-bench uses the rest")]
 #[path = "../engine-bench/input.rs"]
 mod input;
@@ -16,11 +19,15 @@ use std::error::Error;
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, Write};
-use std::process::Command;
+use std::path::Path;
+use std::process::{self, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Class, Compiler, Engine, Options, PolicyLimits, Task};
+use planner::rule::Rule;
+use planner::verdict::Verdict;
+use serde_json::{Value, json};
 
 use meter::Times;
 
@@ -32,6 +39,16 @@ const LARGE_EVALUATIONS: usize = 500;
 /// The process that compiles: this program again.
 const COMPILE: &str = "compile";
 const ONE: &str = "one";
+
+const FLEET: &str = "fleet";
+
+/// What the other rows are compared with.
+const RUST: &str = "rust";
+/// The policy whose rule has an expression.
+const CEL: &str = "cel";
+const EXPRESSION: &str = "conditionIs('readiness.example.com/network', 'True') \
+     && conditionIs('readiness.example.com/storage', 'True') \
+     && conditionIs('readiness.example.com/gpu-driver-broken', 'False') && conditionIs('Ready', 'True')";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -53,47 +70,90 @@ fn main() -> Result<(), Box<dyn Error>> {
             };
             Ok(task.run(io::stdin().lock(), io::stdout().lock())?)
         }
-        [ONE, name, path] => one(name, path),
-        [] => Err("give the name and the path of at least one policy".into()),
-        policies => {
-            let mut out = io::stdout().lock();
-            writeln!(
-                out,
-                "| Policy | Class | Module | Compiled in | p50 | p99 | Memory |"
-            )?;
-            writeln!(out, "|---|---|---|---|---|---|---|")?;
-            out.flush()?;
-            for policy in policies.chunks(2) {
-                let status = Command::new(env::current_exe()?)
-                    .arg(ONE)
-                    .args(policy)
-                    .status()?;
-                if !status.success() {
-                    return Err(format!("{policy:?} cannot be measured").into());
-                }
-            }
-            Ok(())
-        }
+        [ONE, name, path] => one(name, Path::new(path)),
+        [FLEET] => fleet::run(),
+        [] => Err("give the name and the path of at least one policy, or `fleet`".into()),
+        policies => table(policies),
     }
 }
 
-fn one(name: &str, path: &str) -> Result<(), Box<dyn Error>> {
+fn table(policies: &[&str]) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "| Policy | Class | Module | Compiled in | p50 | p99 | Memory | p50, Rust = 1 |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|")?;
+    let cel = guest_builder::path("cel-policy")?.display().to_string();
+    let mut of_rust = None;
+    for policy in policies.chunks(2).chain([[CEL, &cel].as_slice()]) {
+        out.flush()?;
+        let output = Command::new(env::current_exe()?)
+            .arg(ONE)
+            .args(policy)
+            .stderr(process::Stdio::inherit())
+            .output()?;
+        if !output.status.success() {
+            return Err(format!("{policy:?} cannot be measured").into());
+        }
+        let row: Value = serde_json::from_slice(&output.stdout)?;
+        let p50 = row["p50"].as_f64().unwrap_or_default();
+        if row["name"] == RUST {
+            of_rust = Some(p50);
+        }
+        let ratio = of_rust.map_or("–".into(), |rust| format!("{:.1}", p50 / rust));
+        let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+        let number = |field: &str| row[field].as_f64().unwrap_or_default();
+        writeln!(
+            out,
+            "| {name} | {class} | {size} | {compiled:.2} s | {p50} | {p99} | {memory:.1} MB | {ratio} |",
+            name = text("name"),
+            class = text("class"),
+            size = kilobytes(number("bytes")),
+            compiled = number("compiled"),
+            p50 = time(p50),
+            p99 = time(number("p99")),
+            memory = number("memory"),
+        )?;
+    }
+    Ok(())
+}
+
+/// Of the rule of engine-bench, asked in the way of this policy.
+fn rule(name: &str) -> Arc<Rule> {
+    let rule = input::rule();
+    let parameters = match name {
+        CEL => json!({ "expression": EXPRESSION }).to_string(),
+        _ => String::new(),
+    };
+    Arc::new(Rule { parameters, ..rule })
+}
+
+/// Do both say the same of the taint, and for the same reason where the policy is the same in another language?
+fn agree(name: &str, found: &Verdict, default: &Verdict) -> bool {
+    match (&found.result, &default.result) {
+        (Ok(found), Ok(default)) if name == CEL => found.taint == default.taint,
+        (found, default) => found == default,
+    }
+}
+
+fn one(name: &str, path: &Path) -> Result<(), Box<dyn Error>> {
     meter::pin()?;
     let bytes = fs::read(path)?;
     let engine = Engine::new(&Options::default())?;
     // The default policy has been here already: what the first evaluation of all takes is not this policy's.
-    let rule = Arc::new(input::rule());
     let facts = input::facts();
     let default = engine
         .default_policy()?
-        .evaluate(&rule, Box::new(facts.clone()));
+        .evaluate(&Arc::new(input::rule()), Box::new(facts.clone()));
+    let rule = rule(name);
     let before = meter::resident_kib()?;
     let begin = Instant::now();
     let compiler = Compiler::this_program(COMPILE);
     let policy = engine.load_with(&bytes, &PolicyLimits::default(), Some(&compiler))?;
     let compiled = begin.elapsed();
     let evaluate = || policy.evaluate(&rule, Box::new(facts.clone()));
-    if evaluate().result != default.result {
+    if !agree(name, &evaluate(), &default) {
         return Err(format!("{name} decides otherwise: {:?}", evaluate().result).into());
     }
     let evaluations = match policy.class() {
@@ -120,21 +180,20 @@ fn one(name: &str, path: &str) -> Result<(), Box<dyn Error>> {
         values[ROUNDS / 2]
     };
     let (p50, p99) = (median(|times| times.p50), median(|times| times.p99));
-    writeln!(
-        io::stdout().lock(),
-        "| {name} | {class} | {size} | {compiled:.2} s | {p50} | {p99} | {memory:.1} MB |",
-        class = policy.class(),
-        size = kilobytes(bytes.len()),
-        compiled = compiled.as_secs_f64(),
-        p50 = time(p50),
-        p99 = time(p99),
-        memory = memory as f64 / 1024.0,
-    )?;
-    Ok(())
+    let row = json!({
+        "name": name,
+        "class": policy.class().to_string(),
+        "bytes": bytes.len(),
+        "compiled": compiled.as_secs_f64(),
+        "p50": p50,
+        "p99": p99,
+        "memory": memory as f64 / 1024.0,
+    });
+    Ok(writeln!(io::stdout().lock(), "{row}")?)
 }
 
-fn kilobytes(bytes: usize) -> String {
-    let kilobytes = bytes as f64 / 1000.0;
+fn kilobytes(bytes: f64) -> String {
+    let kilobytes = bytes / 1000.0;
     if kilobytes < 1000.0 {
         format!("{kilobytes:.1} kB")
     } else {
