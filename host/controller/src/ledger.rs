@@ -61,7 +61,7 @@ pub(crate) struct NodeEntry {
     pub(crate) owned_since: Option<Timestamp>,
     /// What the node shows of the rule's conditions, in the rule's order.
     pub(crate) current: Vec<Status>,
-    /// Why the taint is on the node, where it is.
+    /// Why the taint is on the node, where it is, or which annotation lets the node go.
     pub(crate) why: Option<Arc<str>>,
     /// What went wrong the last time.
     pub(crate) failure: Option<String>,
@@ -240,7 +240,7 @@ impl RuleEntry {
             owned_since: outcome.owned_since,
             standing,
             present,
-            why: present.then(|| self.reason(&outcome.message)),
+            why: (present || standing == Standing::Excused).then(|| self.reason(&outcome.message)),
             current: condition_results(node, rule)
                 .map(|result| result.current)
                 .collect(),

@@ -240,6 +240,14 @@ async fn compat_j_break_glass_lets_one_node_go_until_its_time() {
     let annotation = json!({ "readiness.node.x-k8s.io/break-glass": "agent=2099-01-01T00:00:00Z" });
     cluster.annotate_node("node-02", annotation).await.unwrap();
     cluster.until_released("node-02").await;
+    let told = cluster.until_status("agent", "why it is let go", |status| {
+        let mut nodes = status.node_evaluations.iter();
+        let node = nodes.find(|node| node.node_name == "node-02");
+        let message = node.and_then(|node| node.message.as_deref());
+        message
+            .is_some_and(|message| message.ends_with("lets the node go until 2099-01-01T00:00:00Z"))
+    });
+    told.await.unwrap();
     host.terminate().await.unwrap();
 }
 

@@ -218,7 +218,8 @@ pub struct NodeEvaluation {
     /// Is the taint on the node after the evaluation?
     pub taint_status: TaintStatus,
 
-    /// Why the taint is on the node, where it is; and until when, where that is only a matter of time.
+    /// Why the taint is on the node, where it is, and until when, where that is only a matter of time; or which
+    /// annotation lets the node go.
     #[schemars(length(max = 1024))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -1,6 +1,7 @@
 //! What a host does that may not see policies, or whose cluster knows none.
 
-use cluster_tests::{Cluster, GUIDE_TAINT, Host, agent_rule, rights_of, worker};
+use anyhow::Context;
+use cluster_tests::{Cluster, GUIDE_TAINT, Host, agent_rule, rights_of, wait, worker};
 use control_plane::{Options, User};
 use planner::rule::Status;
 use serde_json::json;
@@ -27,6 +28,16 @@ subjects: [{kind: User, name: host, apiGroup: rbac.authorization.k8s.io}]
 ";
 
 const SENTENCE: &str = "the host needs the rights to list and watch readinesspolicies";
+
+/// How often the API server has said that somebody may not do something. The host may do all else.
+async fn denied(cluster: &Cluster) -> anyhow::Result<u64> {
+    let request = http::Request::get("/metrics").body(Vec::new())?;
+    let text = cluster.client.request_text(request).await?;
+    let mut lines = text.lines();
+    let count = lines
+        .find_map(|line| line.strip_prefix("authorization_attempts_total{result=\"no-opinion\"} "));
+    Ok(count.context("there is no such metric")?.parse()?)
+}
 
 #[tokio::test]
 async fn without_the_right_to_see_policies_it_is_said_once_and_other_rules_work() {
@@ -57,6 +68,14 @@ async fn without_the_right_to_see_policies_it_is_said_once_and_other_rules_work(
     cluster.until_released("worker").await;
     let taints = cluster.readiness_taints("worker").await.unwrap();
     assert_eq!(taints, [""; 0], "the rule without its policy holds nothing");
+
+    // It is tried again, and not said again.
+    let before = denied(&cluster).await.unwrap();
+    wait::until_true("the watch is refused again", || async {
+        Ok(denied(&cluster).await? > before)
+    })
+    .await
+    .unwrap();
 
     // Just these rights are enough, and found by themselves.
     cluster.apply(OF_POLICIES).unwrap();
