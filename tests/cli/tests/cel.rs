@@ -79,7 +79,9 @@ fn what_an_expression_costs_is_bounded() {
         ["DeadlineExceeded", "MemoryExceeded"].contains(&kind.as_str()),
         "{kind}"
     );
-    assert_eq!(fails("\"label('pool') + ''\""), "PolicyError");
+    for expression in ["\"label('pool') + ''\"", "\"int(label('pool')) > 0\""] {
+        assert_eq!(fails(expression), "PolicyError", "{expression}");
+    }
 }
 
 /// As deep as is allowed, in each way in which an expression can be deep, it fits into the policy's stack.
