@@ -116,3 +116,30 @@ fn several_memories_share_one_limit() {
     let sentence = "it wanted 3145728 bytes of memory; 3080192 are allowed";
     assert_eq!(failure.message, sentence);
 }
+
+/// More pages than stay mapped between two evaluations, and fewer; the first of them has data of the module.
+#[test]
+fn what_a_large_policy_wrote_all_over_its_memory_is_gone() {
+    for stride in [65_600, 262_200] {
+        let evaluate = format!(
+            "(local $at i32) (local.set $at (i32.const 192))
+             (loop $next
+               (if (i32.load (local.get $at)) (then (unreachable)))
+               (i32.store (local.get $at) (i32.const 1))
+               (local.set $at (i32.add (local.get $at) (i32.const {stride})))
+               (br_if $next (i32.lt_u (local.get $at) (i32.const 67_000_000))))"
+        );
+        let bytes = component(&Parts {
+            memory: "1024",
+            evaluate: &evaluate,
+            ..Parts::default()
+        });
+        let policy = ENGINE.load(&bytes).unwrap();
+        assert_eq!(policy.class(), Class::Large);
+        let rule = Arc::new(rule("any"));
+        for _ in 0..20 {
+            let verdict = policy.evaluate(&rule, bare());
+            assert_eq!(verdict.result.unwrap().reason, "Fine");
+        }
+    }
+}
