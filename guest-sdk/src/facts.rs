@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::source::Source;
-use crate::{Completion, Effect, Enforcement, Matching, Requirement, Status};
+use crate::{Completion, Effect, Enforcement, Matching, Pods, Requirement, Status};
 
 /// Everything that a policy can ask.
 ///
@@ -21,6 +21,8 @@ pub struct Facts {
     pub bootstrap: Bootstrap,
     /// For instants that stand in the parameters.
     pub time: Time,
+    /// The pods on the node.
+    pub pods: Pods,
 }
 
 impl Facts {
@@ -29,7 +31,8 @@ impl Facts {
             node: Node(source.clone()),
             rule: Rule(source.clone()),
             bootstrap: Bootstrap(source.clone()),
-            time: Time(source),
+            time: Time(source.clone()),
+            pods: Pods(source),
         }
     }
 }
@@ -176,7 +179,7 @@ impl Time {
 }
 
 /// Not `as_millis`: its 128 bits are costly on wasm.
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     duration
         .as_secs()
         .saturating_mul(1000)

@@ -6,6 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Completion, Effect, Enforcement, Facts, Matching, Requirement, Status};
 
+#[path = "beyond/fake.rs"]
+mod beyond;
+
+pub use beyond::Pod;
+
 /// A node and a rule, as a test wants them. Answers as the host does.
 ///
 /// ```
@@ -38,6 +43,7 @@ pub struct Fake {
     parameters: String,
     completed: Option<Completion>,
     now: Duration,
+    pods: Vec<Pod>,
     asked: Asked,
 }
 

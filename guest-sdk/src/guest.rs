@@ -10,7 +10,7 @@ use crate::{
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
-        world: "policy",
+        world: "policy-with-facts",
         pub_export_macro: true,
         export_macro_name: "export_policy",
         runtime_path: "::guest_sdk::__guest::rt",
@@ -24,6 +24,9 @@ pub use wit_bindgen::rt;
 pub use bindings::node_readiness::policy::types;
 
 use bindings::node_readiness::policy::{bootstrap, node, rule, time};
+
+#[path = "beyond/guest.rs"]
+mod beyond;
 
 /// The host. Has no size.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Builds the default policy, compiles it for the target, and writes down what the contract
+//! Builds the policies in the box, compiles the default one for the target, and writes down what the contract
 //! offers, so that the host needs neither Rust nor the contract's text when it runs.
 
 use std::env;
@@ -14,6 +14,9 @@ use wit_parser::{Resolve, WorldItem};
 
 #[path = "src/config.rs"]
 mod config;
+
+/// Policies in the box beside the default one. Compiled when one is asked for.
+const OTHERS: [&str; 1] = ["pods-ready"];
 
 fn main() {
     if let Err(error) = run() {
@@ -37,6 +40,8 @@ fn run() -> Result<(), Box<dyn Error>> {
         "guest-sdk/Cargo.toml",
         "policies/default/src",
         "policies/default/Cargo.toml",
+        "policies/pods-ready/src",
+        "policies/pods-ready/Cargo.toml",
         "Cargo.toml",
         "Cargo.lock",
     ] {
@@ -48,6 +53,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("contract.rs"), contract(&root.join("wit"))?)?;
     let target = out.join("policy");
     let component = guest_builder::build("default-policy", &target)?;
+    for name in OTHERS {
+        let other = guest_builder::build(&format!("{name}-policy"), &target)?;
+        fs::write(out.join(format!("{name}.wasm")), other)?;
+    }
     // 140 MB, which each variant of the host's build would keep.
     fs::remove_dir_all(&target)?;
     fs::write(out.join("default.cwasm"), precompile(&component))?;
@@ -80,7 +89,7 @@ fn precompile(component: &[u8]) -> Vec<u8> {
 fn contract(wit: &Path) -> Result<String, Box<dyn Error>> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(wit)?;
-    let world = resolve.select_world(&[package], Some("policy"))?;
+    let world = resolve.select_world(&[package], Some("policy-with-facts"))?;
     let version = resolve.packages[package].name.version.as_ref();
     let version = version.ok_or("the contract has no version")?;
 

@@ -44,6 +44,13 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Very many pods and a rule of the policy pods-ready: what the host keeps of them, how long until it knows them
+    /// all, and how often the rule is evaluated when pods change.
+    Pods {
+        /// Arguments of the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// What the gate at birth costs the API server: CPU time for each created node, with it and without it.
     Gate {
         /// Arguments of the benchmark.
@@ -105,6 +112,10 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
             let mut command = Command::new(program("bench-release", true));
             command.arg("--nodes").arg(nodes.to_string());
             step("bench release", command.args(arguments))
+        }
+        Bench::Pods { arguments } => {
+            let mut command = Command::new(program("bench-pods", true));
+            step("bench pods", command.args(arguments))
         }
         Bench::Gate { arguments } => {
             let mut command = Command::new(program("bench-gate", true));

@@ -62,6 +62,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("guest-sdk", &["wasmtime", "serde_json", "tokio"]),
     ("default-policy", &["wasmtime", "serde_json", "tokio"]),
     ("cel-policy", &["wasmtime", "tokio", "regex", "chrono"]),
+    ("pods-ready-policy", &["wasmtime", "serde_json", "tokio"]),
     ("hostile-guest", &["wasmtime", "serde_json", "tokio"]),
     ("guest-builder", &["wasmtime", "tokio", "hyper"]),
     ("control-plane", &["tokio", "hyper"]),
@@ -100,7 +101,13 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("reporter", &[]),
     (
         "guest-sdk",
-        &["cel-policy", "default-policy", "hostile-guest", "engine"],
+        &[
+            "cel-policy",
+            "default-policy",
+            "pods-ready-policy",
+            "hostile-guest",
+            "engine",
+        ],
     ),
     (
         "guest-builder",
@@ -109,6 +116,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("default-policy", &["engine"]),
     ("cel-policy", &[]),
     ("cel", &["cel-policy"]),
+    ("pods-ready-policy", &[]),
     ("hostile-guest", &[]),
     (
         "control-plane",

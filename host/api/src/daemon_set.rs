@@ -4,12 +4,10 @@
 //! A rule whose taint keeps away the pods that report its condition waits for ever: on no node that
 //! carries the taint can they begin. Everybody builds that once.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorTerm, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     LabelSelector, LabelSelectorRequirement, ObjectMeta, Time,
@@ -20,6 +18,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::lenient;
 use crate::selector::Selector;
+use crate::slim::resource;
 use crate::toleration::{Taint, tolerates};
 
 /// What the pods of a DaemonSet report where no container says so: condition types, separated by
@@ -111,34 +110,14 @@ pub fn keeps_away(rule: &Rule) -> bool {
     !rule.terminating && rule.taint.effect != Effect::PreferNoSchedule
 }
 
-impl kube::Resource for DaemonSet {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "DaemonSet".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "apps".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "daemonsets".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+resource!(
+    DaemonSet,
+    NamespaceResourceScope,
+    "apps",
+    "v1",
+    "DaemonSet",
+    "daemonsets"
+);
 
 impl<'de> Deserialize<'de> for DaemonSet {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

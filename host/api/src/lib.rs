@@ -16,15 +16,18 @@ mod lenient;
 pub mod names;
 pub mod node;
 pub mod patch;
+pub mod pod;
 pub mod policy;
 pub mod rule;
 pub mod selector;
+mod slim;
 pub mod toleration;
 pub mod webhook;
 
 pub use daemon_set::DaemonSet;
 pub use node::Node;
 pub use patch::node_patch;
+pub use pod::Pod;
 pub use policy::ReadinessPolicy;
 pub use rule::convert::InvalidRule;
 pub use rule::{FINALIZER, NodeReadinessRule};

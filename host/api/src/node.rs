@@ -3,11 +3,9 @@
 //! It stands in for `k8s_openapi`'s in an `Api`, a watcher and a reflector. Images, managed fields,
 //! addresses and the rest are skipped by the parser and never in memory.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use planner::facts::{self, Observed, Texts};
 use planner::rule::Effect;
@@ -15,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::lenient;
+use crate::slim::resource;
 
 /// A node as it was read. A clone is cheap.
 ///
@@ -39,34 +38,7 @@ impl Node {
     }
 }
 
-impl kube::Resource for Node {
-    type DynamicType = ();
-    type Scope = ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Node".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "nodes".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+resource!(Node, ClusterResourceScope, "", "v1", "Node", "nodes");
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -85,7 +85,8 @@ pub struct ReadinessPolicySpec {
 
     /// The interfaces that the policy may ask, such as `node-readiness:policy/node`: a module that imports
     /// another is refused. Without it those are allowed that are about the node and its rule:
-    /// `node-readiness:policy/node`, `/rule`, `/bootstrap` and `/time`.
+    /// `node-readiness:policy/node`, `/rule`, `/bootstrap` and `/time`. With `node-readiness:policy/pods` it may
+    /// ask about the pods on the node.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(
         length(max = 32),
@@ -216,7 +217,7 @@ pub struct ConfigMapModule {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BuiltinModule {
-    /// Its name, such as `default`.
+    /// Its name, such as `default` or `pods-ready`.
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")

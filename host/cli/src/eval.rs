@@ -16,6 +16,7 @@ use controller::is_frozen;
 use controller::policies::Policies;
 use jiff::Timestamp;
 use planner::ownership;
+use planner::related::Kind;
 use planner::rule::TaintPrefixes;
 
 use crate::exit::Exit;
@@ -43,15 +44,16 @@ pub struct Options {
 
     /// Nodes: files, folders without their sub-folders, or `-` for standard input
     ///
-    /// DaemonSets may be among them. Without it: those of the cluster that the kubeconfig's current
-    /// context names. They are only read.
+    /// DaemonSets and pods may be among them. Without it: those of the cluster that the kubeconfig's
+    /// current context names. They are only read.
     #[arg(long = "node", value_name = "NODES", num_args = 1..)]
     nodes: Vec<PathBuf>,
 
     /// The policy of rules that name none, or with NAME= of those that name it; can be given several times
     ///
     /// Rules that name none, or `default`, have the built-in policy where no other is given for them. What
-    /// stands before `=` and cannot be a policy's name is part of the path.
+    /// stands before `=` and cannot be a policy's name is part of the path. `builtin:pods-ready` in the place
+    /// of a file is the policy of this name that comes with this program.
     #[arg(long = "policy", value_name = "[NAME=]FILE.wasm",
           value_parser = OsStringValueParser::new().map(NamedModule::from))]
     policies: Vec<NamedModule>,
@@ -103,7 +105,8 @@ Input:
   without a status shows none of its conditions. DaemonSets among the nodes are looked at for one
   thing: a warning says where pods that report a condition (by the variable CONDITION_TYPE or CHECKS
   of a container, or the annotation readiness.node.x-k8s.io/reports) do not tolerate the taint of a
-  rule that waits for it.
+  rule that waits for it. Pods among the nodes are those that a policy can ask about; of a cluster they
+  are read only where one does.
 
 Result:
   One entry for each rule and node that the rule selects, and for each node on which a rule that
@@ -123,6 +126,7 @@ Examples:
   host eval --rule rule.yaml --node node.yaml --policy policy.wasm --now 2026-07-01T12:00:00Z
   host eval --rule rules/ --node nodes.json --policy steady=steady.wasm --policy lease=lease.wasm
   kubectl get nodes,daemonsets -A -o yaml | host eval --rule rule.yaml --node -
+  kubectl get nodes,pods -A -o yaml | host eval --rule rule.yaml --node - --policy pods-ready=builtin:pods-ready
   host eval --rule rule.yaml                 # the nodes and DaemonSets of the current cluster
 
 Exit status:
@@ -161,13 +165,9 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         .into());
     }
     let rules = input::rules::rules(&input::read(&rules)?, &prefixes)?;
-    let Given {
-        mut nodes,
-        daemon_sets,
-    } = if nodes.is_empty() {
-        cluster::objects(kubeconfig.as_deref())?
-    } else {
-        input::nodes::nodes(&input::read(&nodes)?)?
+    let given = match nodes.as_slice() {
+        [] => None,
+        nodes => Some(input::nodes::nodes(&input::read(nodes)?)?),
     };
     tell_of_idle(&modules, &rules);
     tell_of_all(&rules);
@@ -181,6 +181,21 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             return Ok(Exit::PolicyFailed);
         }
     };
+    let asked = rules.iter().flat_map(|active| active.policy.asks());
+    let asked = asked.collect();
+    let mut given = match given {
+        Some(given) => {
+            tell_of_missing(&rules, &given);
+            given
+        }
+        None => cluster::objects(kubeconfig.as_deref(), &asked)?,
+    };
+    let related = given.related();
+    let Given {
+        mut nodes,
+        daemon_sets,
+        pods: _,
+    } = given;
     let mut report = Report::new(now);
     // Where a budget has too little room, it is filled in this order.
     nodes.sort_by(|one, two| one.node.facts.name.cmp(&two.node.facts.name));
@@ -201,6 +216,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             prefixes: &prefixes,
             frozen,
             seats: &seats,
+            related: &related,
         };
         let decided = decide(facts, deciding, None, now);
         report.add(facts, &decided, &prefixes);
@@ -337,6 +353,21 @@ fn tell(report: &Report, rules: &[ActiveRule], nodes: &[GivenNode]) {
             "{} {verb} none of the given nodes",
             names("rule", &idle)
         ));
+    }
+}
+
+/// What policies ask about, and nobody gave.
+fn tell_of_missing(rules: &[ActiveRule], given: &Given) {
+    let mut told = BTreeSet::new();
+    for active in rules {
+        let asks = active.policy.asks();
+        if asks.contains(&Kind::Pods) && given.pods.is_empty() && told.insert(&active.rule.policy) {
+            output::note(format_args!(
+                "policy {:?} asks about pods, and none was given: it is told that no node has any; \
+                 `kubectl get nodes,pods -A -o yaml` prints both",
+                active.rule.policy
+            ));
+        }
     }
 }
 

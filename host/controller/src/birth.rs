@@ -96,6 +96,8 @@ pub fn new_nodes(
         prefixes,
         frozen,
         seats: &seats,
+        // Nothing runs on it yet.
+        related: &(),
     };
     let decided = decide(&node, rules, None, now);
     // This rule comes first there too.

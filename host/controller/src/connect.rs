@@ -3,6 +3,7 @@
 mod explain;
 mod kubeconfig;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::Path;
 
@@ -14,6 +15,7 @@ use kube::api::Api;
 use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config, Resource};
+use planner::related::Kind;
 use serde::de::DeserializeOwned;
 use tower::retry::RetryLayer;
 use tower::util::BoxService;
@@ -23,7 +25,7 @@ use crate::client::{all_pages, timely};
 use crate::lease::IN_NETWORK;
 use crate::metrics::Metrics;
 
-pub(crate) use explain::chain;
+pub(crate) use explain::{answer_of, chain};
 
 /// Objects in one answer of the API server.
 const PAGE: u32 = 500;
@@ -66,14 +68,24 @@ pub struct Objects {
     pub nodes: Vec<api::Node>,
     /// All DaemonSets, or why they cannot be listed.
     pub daemon_sets: Result<Vec<api::DaemonSet>, ConnectError>,
+    /// All pods, where they are asked about.
+    pub pods: Vec<api::Pod>,
 }
 
-/// The nodes of a cluster as they are now, and the DaemonSets. They are only read.
-pub async fn list_objects(kubeconfig: Option<&Path>) -> Result<Objects, ConnectError> {
+/// The nodes of a cluster as they are now, the DaemonSets, and what else policies ask about. They are only
+/// read.
+pub async fn list_objects(
+    kubeconfig: Option<&Path>,
+    asked: &BTreeSet<Kind>,
+) -> Result<Objects, ConnectError> {
     let cluster = Cluster::connect(kubeconfig, None).await?;
     Ok(Objects {
         nodes: cluster.list().await?,
         daemon_sets: cluster.list().await,
+        pods: match asked.contains(&Kind::Pods) {
+            true => cluster.list().await?,
+            false => Vec::new(),
+        },
     })
 }
 

@@ -13,6 +13,7 @@ use planner::memo::Memo;
 use planner::ownership::Record;
 use planner::plan::{Action, Candidate, Input, Plan, plan};
 use planner::question::NodeAnswers;
+use planner::related::{Lookup, Related};
 use planner::rule::{Rule, TaintId, TaintPrefixes};
 use planner::verdict::{TaintAction, Verdict};
 use planner::{bootstrap, ownership};
@@ -92,6 +93,8 @@ pub struct Rules<'a> {
     pub frozen: bool,
     /// Who holds how many nodes.
     pub seats: &'a Seats,
+    /// What belongs to the nodes, and stands in other objects.
+    pub related: &'a dyn Lookup,
 }
 
 /// What was decided about a node.
@@ -167,6 +170,7 @@ pub fn decide<'a>(
     let started = Instant::now();
     let mut policies = Vec::new();
     let records = ownership::read(node, rules.prefixes);
+    let related = rules.related.of(&node.name);
     let mut relevant = Vec::new();
     let mut verdicts = Vec::new();
     let mut selected = Vec::new();
@@ -181,7 +185,7 @@ pub fn decide<'a>(
         // A rule that is being deleted decides nothing any more, and one that is Stalled nothing yet.
         let asked = selects && !rule.terminating && !active.stalled;
         let asking = Instant::now();
-        let answer = asked.then(|| ask(node, active, replaced(rule, rules.active), now));
+        let answer = asked.then(|| ask(node, &related, active, replaced(rule, rules.active), now));
         let (verdict, run) = match answer.flatten() {
             Some(Asked { verdict, took }) => {
                 let run = Run {
@@ -197,6 +201,8 @@ pub fn decide<'a>(
         selected.push(selects);
         relevant.push(active);
     }
+    let mut reads = verdicts.iter().flatten().flat_map(|verdict| &verdict.reads);
+    rules.related.was_read(&node.name, &related, &mut reads);
     let instead: Vec<_> = relevant
         .iter()
         .zip(&verdicts)
@@ -264,6 +270,7 @@ fn replaced<'a>(rule: &Rule, rules: &'a [ActiveRule]) -> Option<&'a Rule> {
 /// None: the policy has not answered yet, and the node will be due then.
 fn ask(
     node: &Arc<Node>,
+    related: &Related,
     active: &ActiveRule,
     replaced: Option<&Rule>,
     now: Timestamp,
@@ -271,6 +278,7 @@ fn ask(
     let rule = &active.rule;
     let mut answers = NodeAnswers {
         node: Arc::clone(node),
+        related: related.clone(),
         taint: rule.taint.clone(),
         completion: bootstrap::completion_with(node, rule, replaced),
         rebooted: bootstrap::rebooted(node, rule, replaced, now),

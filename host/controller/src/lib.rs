@@ -25,6 +25,7 @@ mod options;
 mod orphans;
 pub mod policies;
 mod queue;
+mod related;
 mod reporters;
 mod rule;
 mod rules;

@@ -7,6 +7,7 @@
 mod admit;
 mod aside;
 mod bring;
+mod facts;
 mod guard;
 mod kept;
 mod known;
@@ -28,7 +29,7 @@ use planner::rule::{DEFAULT_POLICY, Rule};
 pub(crate) use aside::Asked;
 pub(crate) use guard::Guard;
 pub use of_rule::{OnFailure, RulePolicy};
-pub(crate) use watch::{First, watch};
+pub(crate) use watch::{First, LOOK_AGAIN, watch};
 pub(crate) use work::Keeper;
 
 /// By name. One of them is [`DEFAULT_POLICY`].

@@ -26,7 +26,7 @@ use crate::policies::{self, Keeper, Live, Policies};
 use crate::rules::has_finalizer;
 use crate::shared::Shared;
 use crate::webhook::{self, WebhookError};
-use crate::{health, memory, node, reporters, rule};
+use crate::{health, memory, node, related, reporters, rule};
 use serve::Server;
 
 /// Everything is looked at again this often, whatever the watches say.
@@ -188,6 +188,7 @@ pub async fn run(
         compiler,
         Arc::clone(&first),
     );
+    tasks.spawn(related::watch(Arc::clone(&shared), config.clone()));
     let watched = policies::watch(Arc::clone(&shared), policy_writer, config, first);
     tasks.spawn(async move {
         let keep = async {

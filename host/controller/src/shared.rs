@@ -22,6 +22,7 @@ use crate::options::Limits;
 use crate::orphans::{Absent, Orphans};
 use crate::policies::{Guard, Live};
 use crate::queue::Queue;
+use crate::related::Known;
 use crate::reporters::Reporters;
 use crate::rules::RuleSet;
 
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) policies_due: Queue<String>,
     pub(crate) written: Written,
     pub(crate) orphans: Orphans,
+    pub(crate) related: Known,
     seats: Seats,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reporters: Arc<Reporters>,
@@ -88,6 +90,7 @@ impl Shared {
             policies_due: Queue::new(metrics.policy_queue.clone()),
             written: Written::default(),
             orphans: Orphans::default(),
+            related: Known::default(),
             seats: Seats::new(facts),
             metrics,
             reporters: Arc::default(),
@@ -112,6 +115,7 @@ impl Shared {
             prefixes: &rules.prefixes,
             frozen: rules.frozen.is_some(),
             seats: &self.seats,
+            related: self,
         }
     }
 
@@ -268,6 +272,7 @@ impl Shared {
     /// The node is gone.
     pub(crate) fn forget_node(&self, name: &str) {
         self.written.forget(name);
+        self.related.forget_node(name);
         self.seats.forget_node(name);
         let known_to = self.ledger().forget_node(name);
         for active in &self.rules().active {

@@ -5,11 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::Linker;
 use wasmtime::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::clock::Clock;
-use crate::sandbox::{self, Sandbox};
 use crate::scan::Scan;
 use crate::slots::Slots;
 use crate::{EngineError, Limits, config};
@@ -116,7 +114,6 @@ impl fmt::Display for Class {
 pub(crate) struct Shared {
     pub(crate) class: Class,
     pub(crate) engine: wasmtime::Engine,
-    pub(crate) linker: Linker<Sandbox>,
     pub(crate) limits: Limits,
     pub(crate) slots: Arc<Slots>,
     pub(crate) clock: Clock,
@@ -137,15 +134,12 @@ impl Shared {
                 (engine, false)
             }
         };
-        let mut linker = Linker::new(&engine);
-        sandbox::link(&mut linker).map_err(unsupported)?;
         let slots = Arc::new(Slots::new(limits.slots.max(1) as usize));
         let clock = Clock::start(engine.weak(), Arc::clone(&slots), limits.deadline)
             .map_err(EngineError::Clock)?;
         Ok(Self {
             class,
             engine,
-            linker,
             limits: limits.clone(),
             slots,
             clock,

@@ -1,11 +1,12 @@
 //! The contract: its generated types, and how they become the planner's.
 
+use planner::pods::{Controller, Label, Phase, PodSelection};
 use planner::question::Completion;
 use planner::rule::{Effect, Enforcement, Matching, Requirement, Status};
 use planner::verdict::TaintAction;
 
 pub(crate) use generated::exports::node_readiness::policy::decide;
-pub(crate) use generated::node_readiness::policy::{bootstrap, node, rule, time, types};
+pub(crate) use generated::node_readiness::policy::{bootstrap, node, pods, rule, time, types};
 
 pub(crate) use surface::{INTERFACES, VERSION};
 
@@ -18,7 +19,7 @@ pub(crate) const DECIDE: &str = "decide";
 mod generated {
     wasmtime::component::bindgen!({
         path: "../../wit",
-        world: "policy",
+        world: "policy-with-facts",
         imports: { default: trappable },
     });
 }
@@ -45,6 +46,7 @@ same!(types::Effect => Effect { NoSchedule, PreferNoSchedule, NoExecute });
 same!(Matching => types::Matching { AllOf, AnyOf });
 same!(Enforcement => types::Enforcement { BootstrapOnly, Continuous });
 same!(Completion => types::Completion { None, ThisBoot, EarlierBoot });
+same!(pods::Phase => Phase { Pending, Running, Succeeded, Failed, Unknown });
 same!(types::TaintAction => TaintAction { Present, Absent, Keep });
 
 impl From<&Requirement> for types::Requirement {
@@ -53,6 +55,21 @@ impl From<&Requirement> for types::Requirement {
             condition: requirement.condition.clone(),
             required: requirement.required.into(),
             fallback: requirement.fallback.map(Into::into),
+        }
+    }
+}
+
+impl From<pods::Selection> for PodSelection {
+    fn from(selection: pods::Selection) -> Self {
+        let controller = selection.controller;
+        let label = |label: pods::Label| Label {
+            key: label.key,
+            value: label.value,
+        };
+        Self {
+            namespace: selection.namespace,
+            controller: controller.map(|pods::Controller { kind, name }| Controller { kind, name }),
+            labels: selection.labels.into_iter().map(label).collect(),
         }
     }
 }

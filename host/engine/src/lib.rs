@@ -20,6 +20,7 @@ mod compiler;
 mod config;
 mod contract;
 mod failure;
+mod grants;
 mod load;
 mod native;
 mod output;
@@ -34,13 +35,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::Component;
+use wasmtime::component::{Component, Linker};
 
 pub use class::Class;
 pub use compiler::{
     Cache, CacheError, Compiler, CompilerError, NO_MEMORY, NOT_COMPILED, Origin, Task, TaskError,
 };
 pub use failure::FailureKind;
+pub use grants::{Grants, UnknownInterface};
 pub use load::LoadError;
 pub use policy::Policy;
 
@@ -55,6 +57,34 @@ pub const CONTRACT: &str = contract::VERSION;
 
 /// The policy of rules that name none, as a component.
 pub const DEFAULT_POLICY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/default.wasm"));
+
+/// The policies that come with this program, by their names: components.
+pub const BUILT_IN: &[(&str, &[u8])] = &[
+    ("default", DEFAULT_POLICY),
+    (
+        "pods-ready",
+        include_bytes!(concat!(env!("OUT_DIR"), "/pods-ready.wasm")),
+    ),
+];
+
+/// Of those that come with this program the one of this name.
+///
+/// # Errors
+///
+/// There is none: a sentence that names those that there are.
+pub fn built_in(name: &str) -> Result<&'static [u8], String> {
+    let mut all = BUILT_IN.iter();
+    match all.find(|(known, _)| *known == name) {
+        Some((_, component)) => Ok(component),
+        None => {
+            let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+            Err(format!(
+                "there is no {name:?}; this host has {}",
+                names.join(", ")
+            ))
+        }
+    }
+}
 
 /// Limits of every call of the policies of one class.
 #[derive(Debug, Clone)]
@@ -127,6 +157,8 @@ pub struct PolicyLimits {
     /// The most memory that it may have, in bytes. More than a small policy has makes it a large one;
     /// more than a large one has is refused.
     pub memory: Option<usize>,
+    /// The interfaces that it may import.
+    pub grants: Grants,
 }
 
 /// Loads policies. Cheap to clone, `Send` and `Sync`.
@@ -217,24 +249,30 @@ impl Engine {
         let digest = env!("DEFAULT_POLICY_DIGEST").to_owned();
         let shared = &self.0.small;
         let allowance = shared.allowance(None, None);
-        match Native::BuiltIn(native).load(&shared.engine) {
-            Ok(component) => admit(shared, allowance, &component, digest, Origin::BuiltIn),
+        let (component, origin) = match Native::BuiltIn(native).load(&shared.engine) {
+            Ok(component) => (component, Origin::BuiltIn),
             // Another configuration, such as a larger memory.
-            Err(_) => {
-                let component = load::compile(&shared.engine, DEFAULT_POLICY)?;
-                admit(shared, allowance, &component, digest, Origin::Compiled)
-            }
-        }
+            Err(_) => (
+                load::compile(&shared.engine, DEFAULT_POLICY)?,
+                Origin::Compiled,
+            ),
+        };
+        let grants = Grants::default();
+        admit(shared, allowance, grants, &component, digest, origin)
     }
 
     /// Compiles a component in this process, and checks that it keeps the contract. For components of
-    /// one's own: [`load_with`](Self::load_with) is for those of others.
+    /// one's own, which may ask everything: [`load_with`](Self::load_with) is for those of others.
     ///
     /// # Errors
     ///
     /// Where it cannot serve as a policy.
     pub fn load(&self, bytes: &[u8]) -> Result<Policy, LoadError> {
-        self.load_with(bytes, &PolicyLimits::default(), None)
+        let all = PolicyLimits {
+            grants: Grants::all(),
+            ..PolicyLimits::default()
+        };
+        self.load_with(bytes, &all, None)
     }
 
     /// The same for a policy with limits of its own, compiled in another process, or taken from what that
@@ -251,6 +289,7 @@ impl Engine {
     ) -> Result<Policy, LoadError> {
         let scan = Scan::of(bytes)?;
         load::names(&scan)?;
+        load::grants(&scan, own.grants)?;
         let shared = self.class(&scan, bytes.len(), own)?;
         let digest = Sha256::digest(bytes);
         let digest = format!("sha256:{}", Hex(&digest));
@@ -259,7 +298,7 @@ impl Engine {
             None => (load::compile(&shared.engine, bytes)?, Origin::Compiled),
         };
         let allowance = shared.allowance(own.memory, own.deadline);
-        admit(&shared, allowance, &component, digest, origin)
+        admit(&shared, allowance, own.grants, &component, digest, origin)
     }
 
     /// The class that has what a component needs, and what it is given.
@@ -317,6 +356,7 @@ fn compiled(
 fn admit(
     shared: &Arc<Shared>,
     allowance: Allowance,
+    grants: Grants,
     component: &Component,
     digest: String,
     origin: Origin,
@@ -325,7 +365,10 @@ fn admit(
     load::size(component, &allowance)?;
     let exports = load::exports(component)?;
     let interface = load::interface_of(component)?;
-    let instance = shared.linker.instantiate_pre(component);
+    // Each has its own: what is not granted is not there.
+    let mut linker = Linker::new(&shared.engine);
+    let linked = sandbox::link(&mut linker, grants);
+    let instance = linked.and_then(|()| linker.instantiate_pre(component));
     let instance = instance.map_err(|error| LoadError::WrongSignature(format!("{error:#}")))?;
     let candidate = Candidate {
         host: Arc::clone(shared),

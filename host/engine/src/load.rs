@@ -8,6 +8,7 @@ use wasmtime::component::{Component, ComponentExportIndex};
 
 use crate::class::Allowance;
 use crate::contract::{DECIDE, INTERFACES, PACKAGE, VERSION};
+use crate::grants::{Grants, is_needed};
 use crate::scan::Scan;
 use crate::{CompilerError, EngineError, Import};
 
@@ -60,6 +61,12 @@ pub enum LoadError {
         /// An interface, or a function of the component's world.
         import: String,
     },
+    /// It imports interfaces that its operator does not grant.
+    #[error("it asks {}, which it is not granted", .interfaces.join(" and "))]
+    NotGranted {
+        /// Without their versions, such as `node-readiness:policy/pods`; at least one.
+        interfaces: Vec<String>,
+    },
     /// It imports a function that a later patch of the contract may have.
     #[error(
         "it asks {function} of {interface}, which {PACKAGE}@{VERSION} does not have: \
@@ -102,6 +109,7 @@ impl LoadError {
             Self::OtherContract { .. } => "OtherContract",
             Self::Wasi { .. } => "NeedsWasi",
             Self::UnknownImport { .. } => "UnknownImport",
+            Self::NotGranted { .. } => "NotAllowed",
             Self::UnknownFunction { .. } => "UnknownFunction",
             Self::NoDecide => "NoPolicy",
             Self::WrongSignature(_) => "WrongSignature",
@@ -176,6 +184,20 @@ pub(crate) fn names(scan: &Scan) -> Result<(), LoadError> {
         Ok(())
     } else {
         Err(LoadError::NoDecide)
+    }
+}
+
+/// Does it import what is granted, and no more? By the names alone: one that may not run is not compiled.
+pub(crate) fn grants(scan: &Scan, grants: Grants) -> Result<(), LoadError> {
+    let imports = scan.imports.iter().filter_map(|name| interface(name));
+    let refused = imports
+        .map(|import| import.name)
+        .filter(|name| is_needed(name) && !grants.has(name));
+    let interfaces: Vec<_> = refused.map(|name| format!("{PACKAGE}/{name}")).collect();
+    if interfaces.is_empty() {
+        Ok(())
+    } else {
+        Err(LoadError::NotGranted { interfaces })
     }
 }
 

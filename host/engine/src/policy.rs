@@ -1,9 +1,11 @@
 //! A loaded policy, and how it is called.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use planner::question::{Answers, Read};
+use planner::related::Kind;
 use planner::rule::Rule;
 use planner::verdict::{Failure, Verdict};
 use wasmtime::Store;
@@ -112,6 +114,17 @@ impl Policy {
     /// JSON Schema of its parameters; empty if it takes none.
     pub fn parameters(&self) -> &str {
         &self.0.description.parameters
+    }
+
+    /// The kinds of objects beside the node that it can ask about.
+    pub fn asks(&self) -> BTreeSet<Kind> {
+        let imports = self.imports().iter();
+        let names = imports.filter_map(|import| {
+            let (_, name) = import.interface.split_once('/')?;
+            name.split('@').next()
+        });
+        let of = |name| Kind::ALL.into_iter().find(|kind| kind.interface() == name);
+        names.filter_map(of).collect()
     }
 
     /// The values of labels and annotations that make a difference to it.

@@ -1,17 +1,21 @@
 //! One call of a policy, seen from inside: what it may ask, and how much it may take.
 
+mod beyond;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use planner::Timestamp;
+use planner::pods::PodSelection;
 use planner::question::{Answer, Answers, Completion, Question, Read};
 use planner::rule::{Rule, Status};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{ResourceLimiter, Result};
 
 use crate::class::Allowance;
-use crate::contract::{bootstrap, node, rule, time, types};
+use crate::contract::{bootstrap, node, pods, rule, time, types};
 use crate::failure::Stop;
+use crate::grants::Grants;
 
 /// The most that crosses from a policy to the host at once, in bytes.
 pub(crate) const TRANSFER: usize = 1 << 20;
@@ -151,7 +155,22 @@ fn bytes(question: &Question) -> usize {
         | Question::Name
         | Question::Completed
         | Question::Reached { .. } => 0,
+        Question::HasPod { pods }
+        | Question::HasReadyPod { pods, .. }
+        | Question::AllPodsReady { pods, .. }
+        | Question::HasPodInPhase { pods, .. } => names_of(pods),
     }
+}
+
+fn names_of(pods: &PodSelection) -> usize {
+    let namespace = pods.namespace.as_ref().map_or(0, String::len);
+    let controller = pods.controller.as_ref();
+    let controller = controller.map_or(0, |wanted| wanted.kind.len() + wanted.name.len());
+    let labels = pods.labels.iter();
+    let labels: usize = labels
+        .map(|label| label.key.len() + label.value.len())
+        .sum();
+    namespace + controller + labels
 }
 
 /// As the contract calls it.
@@ -172,16 +191,32 @@ fn name(question: &Question) -> &'static str {
         Question::Completed => "bootstrap.completed",
         Question::ReportedThisBoot { .. } => "bootstrap.reported-this-boot",
         Question::Reached { .. } => "time.reached",
+        Question::HasPod { .. } => "pods.has-pod",
+        Question::HasReadyPod { .. } => "pods.has-ready-pod",
+        Question::AllPodsReady { .. } => "pods.all-pods-ready",
+        Question::HasPodInPhase { .. } => "pods.has-pod-in-phase",
     }
 }
 
-/// Everything that a policy can import.
-pub(crate) fn link(linker: &mut Linker<Sandbox>) -> Result<()> {
+/// What a policy with these grants can import.
+pub(crate) fn link(linker: &mut Linker<Sandbox>, grants: Grants) -> Result<()> {
     types::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
-    node::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
-    rule::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
-    bootstrap::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
-    time::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)
+    if grants.has("node") {
+        node::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
+    }
+    if grants.has("rule") {
+        rule::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
+    }
+    if grants.has("bootstrap") {
+        bootstrap::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
+    }
+    if grants.has("time") {
+        time::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
+    }
+    if grants.has("pods") {
+        pods::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
+    }
+    Ok(())
 }
 
 impl types::Host for Sandbox {}

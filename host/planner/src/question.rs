@@ -1,4 +1,4 @@
-//! What a policy may ask, and what the node answers: the host side of `wit/policy.wit`.
+//! What a policy may ask, and what the node answers: the host side of `wit/`.
 //!
 //! The engine passes each question to an [`Answers`], and records it with its answer. For a real
 //! node that is [`NodeAnswers`]; an explorer answers each question in each way instead.
@@ -10,6 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Node, Observed};
+use crate::pods::{Phase, PodSelection};
+use crate::related::Related;
 use crate::rule::{Effect, Status, TaintId};
 
 /// Clocks of nodes and of this host may differ by so much. A heartbeat that lies further in the future
@@ -26,7 +28,7 @@ pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(60);
 )]
 #[expect(
     missing_docs,
-    reason = "each variant is the function of the same name in wit/policy.wit"
+    reason = "each variant is the function of the same name in wit/"
 )]
 pub enum Question {
     HasCondition {
@@ -72,6 +74,23 @@ pub enum Question {
     },
     Reached {
         at: Timestamp,
+    },
+    HasPod {
+        pods: Box<PodSelection>,
+    },
+    HasReadyPod {
+        pods: Box<PodSelection>,
+        #[serde(rename = "atLeastMs", with = "millis")]
+        at_least: Duration,
+    },
+    AllPodsReady {
+        pods: Box<PodSelection>,
+        #[serde(rename = "atLeastMs", with = "millis")]
+        at_least: Duration,
+    },
+    HasPodInPhase {
+        pods: Box<PodSelection>,
+        phase: Phase,
     },
 }
 
@@ -126,6 +145,8 @@ pub trait Answers: Send + 'static {
 pub struct NodeAnswers {
     /// The node.
     pub node: Arc<Node>,
+    /// What belongs to it.
+    pub related: Related,
     /// The rule's own taint.
     pub taint: TaintId,
     /// What the node says about the rule's bootstrap.
@@ -148,7 +169,7 @@ impl Answers for NodeAnswers {
                 at_least,
             } => match node.condition(condition) {
                 Some(found) if found.status == Observed::Known(*status) => {
-                    self.for_at_least(found.changed, *at_least)
+                    lasted(found.changed, *at_least, self.now)
                 }
                 _ => yes(false),
             },
@@ -170,7 +191,7 @@ impl Answers for NodeAnswers {
                 .iter()
                 .any(|taint| taint.effect == Some(*effect) && taint.key == *key)),
             Question::Unschedulable => yes(node.unschedulable),
-            Question::OlderThan { at_least } => self.for_at_least(node.created, *at_least),
+            Question::OlderThan { at_least } => lasted(node.created, *at_least, self.now),
             Question::Label { key } => {
                 (Answer::Text(node.labels.get(key).map(str::to_owned)), None)
             }
@@ -189,27 +210,18 @@ impl Answers for NodeAnswers {
                 let reached = *at <= self.now;
                 (Answer::Bool(reached), (!reached).then_some(*at))
             }
+            Question::HasPod { .. }
+            | Question::HasReadyPod { .. }
+            | Question::AllPodsReady { .. }
+            | Question::HasPodInPhase { .. } => {
+                let answer = self.related.answer(question, self.now);
+                answer.unwrap_or((Answer::Text(None), None))
+            }
         }
     }
 }
 
 impl NodeAnswers {
-    /// Has something that began then lasted this long? A beginning in the future is a clock that
-    /// runs ahead: it has lasted no time at all.
-    fn for_at_least(
-        &self,
-        since: Option<Timestamp>,
-        at_least: Duration,
-    ) -> (Answer, Option<Timestamp>) {
-        if at_least.is_zero() {
-            return (Answer::Bool(true), None);
-        }
-        // Beyond the end of time: never.
-        let from = since.and_then(|since| since.checked_add(at_least).ok());
-        let lasted = from.is_some_and(|from| from <= self.now);
-        (Answer::Bool(lasted), from.filter(|_| !lasted))
-    }
-
     fn within(&self, condition: &str, at_most: Duration) -> (Answer, Option<Timestamp>) {
         let Some(heartbeat) = self
             .node
@@ -230,6 +242,22 @@ impl NodeAnswers {
         let until = last.checked_add(SignedDuration::from_millis(1)).ok();
         (Answer::Bool(fresh), until.filter(|_| fresh))
     }
+}
+
+/// Has something that began then lasted this long? A beginning in the future is a clock that runs
+/// ahead: it has lasted no time at all.
+pub(crate) fn lasted(
+    since: Option<Timestamp>,
+    at_least: Duration,
+    now: Timestamp,
+) -> (Answer, Option<Timestamp>) {
+    if at_least.is_zero() {
+        return (Answer::Bool(true), None);
+    }
+    // Beyond the end of time: never.
+    let from = since.and_then(|since| since.checked_add(at_least).ok());
+    let lasted = from.is_some_and(|from| from <= now);
+    (Answer::Bool(lasted), from.filter(|_| !lasted))
 }
 
 /// A duration as a number of milliseconds.
@@ -275,6 +303,7 @@ mod tests {
         };
         let mut answers = NodeAnswers {
             node: Arc::new(node),
+            related: Related::default(),
             taint,
             completion: Completion::None,
             rebooted: None,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 /// Texts by key, sorted. Two allocations, however many there are: of everything that is kept of a node
 /// these were half, as maps.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Texts {
     /// Key, value, key, value, …
     text: Box<str>,

@@ -23,6 +23,7 @@ fn ask_after(
     question: &Question,
 ) -> (Answer, Option<Timestamp>) {
     let mut answers = NodeAnswers {
+        related: planner::related::Related::default(),
         node: Arc::new(node.clone()),
         taint: id("agent"),
         completion: Completion::EarlierBoot,

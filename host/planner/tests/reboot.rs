@@ -55,6 +55,7 @@ fn record(node: &Node) -> &str {
 fn reported(node: &Node, condition: &str) -> bool {
     let mut answers = NodeAnswers {
         node: node.clone().into(),
+        related: Default::default(),
         taint: agent().taint,
         completion: bootstrap::completion(node, &agent()),
         rebooted: bootstrap::rebooted(node, &agent(), None, at(60)),

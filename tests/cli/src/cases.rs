@@ -43,7 +43,7 @@ pub struct Step {
 pub struct Document {
     /// What it is.
     pub kind: Kind,
-    /// `metadata.name`
+    /// `metadata.name`; of what belongs to a node with its kind and namespace.
     pub name: String,
     /// All of it.
     pub value: Value,
@@ -56,6 +56,8 @@ pub enum Kind {
     Rule,
     /// `Node`
     Node,
+    /// An object that belongs to a node: `Pod`.
+    Related,
 }
 
 /// An `Expect` document.

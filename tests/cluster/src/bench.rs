@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use anyhow::{Context, ensure};
 use api::NodeReadinessRule;
 use futures::{StreamExt, TryStreamExt};
 use kube::api::PostParams;
@@ -73,4 +74,17 @@ pub fn print(figures: &Value, json: bool) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the kernel says of a process's memory under this name, such as `VmRSS:`, in MiB.
+///
+/// # Errors
+/// There is no such process, or nothing of that name.
+pub fn memory_mib(pid: u32, key: &str) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    let line = line.with_context(|| format!("no {key} of process {pid}"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    ensure!(kib > 0, "a process has memory");
+    Ok(kib / 1024)
 }

@@ -289,7 +289,8 @@ impl Between {
             }
         };
         let status = answer.status().as_u16();
-        let is_watch = path.contains("watch=true");
+        // What refuses a watch is an answer as any other.
+        let is_watch = path.contains("watch=true") && answer.status().is_success();
         let passed = Passed {
             method,
             path: path.clone(),
@@ -328,6 +329,7 @@ fn empty(status: StatusCode) -> Response<Body> {
 /// As an API server refuses.
 fn explained(status: StatusCode) -> Response<Body> {
     let reason = match status.as_u16() {
+        403 => "Forbidden",
         409 => "Conflict",
         422 => "Invalid",
         429 => "TooManyRequests",

@@ -39,6 +39,37 @@ pub fn node_json(name: &str, images: &Value) -> Value {
     })
 }
 
+/// Creates these nodes, each with so many images, by so many workers.
+///
+/// # Errors
+/// What the API server says.
+pub async fn create_nodes(
+    cluster: &Cluster,
+    names: &[String],
+    image_count: usize,
+    workers: usize,
+) -> anyhow::Result<()> {
+    let nodes = cluster.nodes();
+    let images = images(image_count);
+    let create = |name: &String| {
+        let (nodes, body) = (nodes.clone(), node_json(name, &images));
+        async move {
+            let node: Node = serde_json::from_value(body)?;
+            nodes.create(&PostParams::default(), &node).await?;
+            let name = node.metadata.name.context("it has a name")?;
+            let status = Patch::Merge(json!({ "status": node.status }));
+            nodes
+                .patch_status(&name, &Default::default(), &status)
+                .await?;
+            anyhow::Ok(())
+        }
+    };
+    futures::stream::iter(names.iter().map(create))
+        .buffer_unordered(workers)
+        .try_collect()
+        .await
+}
+
 fn condition(status: &str) -> Patch<Value> {
     let now = Timestamp::now();
     let condition = json!({ "type": CONDITION, "status": status, "reason": "Reported", "lastHeartbeatTime": now, "lastTransitionTime": now });

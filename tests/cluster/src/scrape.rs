@@ -1,12 +1,15 @@
 //! The metrics of a host, read as a scraper reads them.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+use crate::wait;
 
 /// One scrape.
 #[derive(Debug, Clone)]
@@ -58,6 +61,26 @@ impl Scrape {
         }
         scrape.text = text;
         Ok(scrape)
+    }
+
+    /// The value of a series, once that changes no more: what there was to be done is done.
+    ///
+    /// # Errors
+    /// As [`Scrape::of`]; or it went on changing for a minute.
+    pub async fn settled(address: &str, series: &str) -> anyhow::Result<f64> {
+        let last = Mutex::new((f64::NAN, 0));
+        wait::until(&format!("{series} changes no more"), || async {
+            let now = Self::of(address).await?.get(series).unwrap_or_default();
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            let (value, times) = &mut *last;
+            *times = if *value == now { *times + 1 } else { 0 };
+            *value = now;
+            Ok(match *times {
+                10.. => Ok(now),
+                _ => Err(now.to_string()),
+            })
+        })
+        .await
     }
 
     /// The value of a series, written as it is printed: labels sorted by name.

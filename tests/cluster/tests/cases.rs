@@ -62,6 +62,7 @@ impl<'a> InCluster<'a> {
         let resource = match kind {
             Kind::Rule => ApiResource::erase::<api::NodeReadinessRule>(&()),
             Kind::Node => ApiResource::erase::<k8s_openapi::api::core::v1::Node>(&()),
+            Kind::Related => ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
         };
         Api::all_with(self.cluster.client.clone(), &resource)
     }
@@ -256,6 +257,7 @@ impl Executor for InCluster<'_> {
                     .insert(name.to_owned(), serde_json::to_value(&stored)?);
                 None
             }
+            Kind::Related => None,
         };
         Ok(())
     }

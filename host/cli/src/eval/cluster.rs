@@ -1,16 +1,22 @@
 //! The objects of a cluster. They are only read.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use controller::connect::{Objects, list_objects};
+use planner::related::Kind;
 
 use crate::input::nodes::{Given, GivenNode};
 use crate::output;
 
-/// All nodes and DaemonSets of the cluster that the kubeconfig names.
-pub fn objects(kubeconfig: Option<&Path>) -> anyhow::Result<Given> {
+/// All nodes and DaemonSets of the cluster that the kubeconfig names, and what else the policies ask about.
+pub fn objects(kubeconfig: Option<&Path>, asked: &BTreeSet<Kind>) -> anyhow::Result<Given> {
     let runtime = crate::runtime()?;
-    let Objects { nodes, daemon_sets } = runtime.block_on(list_objects(kubeconfig))?;
+    let Objects {
+        nodes,
+        daemon_sets,
+        pods,
+    } = runtime.block_on(list_objects(kubeconfig, asked))?;
     let given = nodes.into_iter().map(|node| GivenNode {
         node,
         place: "the cluster".to_owned(),
@@ -25,5 +31,6 @@ pub fn objects(kubeconfig: Option<&Path>) -> anyhow::Result<Given> {
     Ok(Given {
         nodes: given.collect(),
         daemon_sets,
+        pods,
     })
 }

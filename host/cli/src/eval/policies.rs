@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use api::names::is_label;
 use controller::policies::Policies;
-use engine::{Cache, Engine, Origin, Policy, PolicyLimits};
+use engine::{Cache, Engine, Grants, Origin, Policy, PolicyLimits};
 use planner::rule::DEFAULT_POLICY;
 
 use super::GivenRule;
 use crate::input::BadInput;
 use crate::{compile_policy, output};
+
+/// Before the name of a policy that comes with this program, in the place of a file.
+const BUILT_IN: &str = "builtin:";
 
 /// A module, and the name by which rules name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,14 +63,24 @@ pub fn load(modules: Vec<NamedModule>, cache: Option<PathBuf>) -> anyhow::Result
 }
 
 fn load_one(engine: &Engine, file: &Path, compiler: &engine::Compiler) -> Result<Policy, BadInput> {
-    let bytes = std::fs::read(file).map_err(|error| {
-        BadInput::one(format!(
-            "the policy {} cannot be read: {error}",
-            file.display()
-        ))
-    })?;
+    let bytes = match file.to_str().and_then(|file| file.strip_prefix(BUILT_IN)) {
+        Some(name) => engine::built_in(name)
+            .map_err(|why| BadInput::one(format!("--policy {}: {why}", file.display())))?
+            .to_vec(),
+        None => std::fs::read(file).map_err(|error| {
+            BadInput::one(format!(
+                "the policy {} cannot be read: {error}",
+                file.display()
+            ))
+        })?,
+    };
+    // What it asks comes from the files beside it, and nobody else has to grant that.
+    let everything = PolicyLimits {
+        grants: Grants::all(),
+        ..PolicyLimits::default()
+    };
     let policy = engine
-        .load_with(&bytes, &PolicyLimits::default(), Some(compiler))
+        .load_with(&bytes, &everything, Some(compiler))
         .map_err(|error| {
             BadInput::one(format!(
                 "{} cannot be used as a policy: {error}",

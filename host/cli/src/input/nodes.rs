@@ -1,5 +1,5 @@
-//! Nodes from files, as `kubectl get nodes -o yaml` or `-o json` saves them; and DaemonSets, where they are
-//! among them.
+//! Nodes from files, as `kubectl get nodes -o yaml` or `-o json` saves them; and DaemonSets and pods, where
+//! they are among them.
 //!
 //! Decoded straight into the slim type: images and managed fields are never in memory. Only to say
 //! where a mistake is, a file is read once more, with the place of every field.
@@ -9,10 +9,11 @@ mod document;
 use std::collections::HashMap;
 
 use api::check;
+use planner::related::Related;
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
-use self::document::{DAEMON_SET, Document, Object};
+use self::document::{DAEMON_SET, Document, Object, POD};
 use super::tree::Tree;
 use super::yaml::{self, place};
 use super::{BadInput, Source};
@@ -38,13 +39,32 @@ pub struct Given {
     pub nodes: Vec<GivenNode>,
     /// Whose pods may report conditions.
     pub daemon_sets: Vec<api::DaemonSet>,
+    /// What runs on the nodes.
+    pub pods: Vec<api::Pod>,
 }
 
-/// Every node and every DaemonSet in these sources, in their order.
+impl Given {
+    /// What belongs to each node.
+    pub fn related(&mut self) -> HashMap<String, Related> {
+        let mut pods: HashMap<String, Vec<planner::pods::Pod>> = HashMap::new();
+        let there = |pod: &api::Pod| !pod.node.is_empty() && !pod.terminating;
+        for pod in std::mem::take(&mut self.pods).into_iter().filter(there) {
+            pods.entry(pod.node).or_default().push(pod.facts);
+        }
+        let related = |pods: Vec<_>| Related {
+            pods: Some(pods.into()),
+        };
+        let pods = pods.into_iter();
+        pods.map(|(node, pods)| (node, related(pods))).collect()
+    }
+}
+
+/// Every node, DaemonSet and pod in these sources, in their order.
 pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
     let Given {
         mut nodes,
         mut daemon_sets,
+        mut pods,
     } = Given::default();
     let mut problems = Vec::new();
     for source in sources {
@@ -59,6 +79,7 @@ pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
         }
         nodes.append(&mut found.given.nodes);
         daemon_sets.append(&mut found.given.daemon_sets);
+        pods.append(&mut found.given.pods);
         problems.append(&mut found.problems);
         if !found.in_fields.is_empty() {
             let located = located(source);
@@ -75,7 +96,11 @@ pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
         problems.push(format!("there is no {KIND} in {}", names.join(", ")));
     }
     if problems.is_empty() {
-        Ok(Given { nodes, daemon_sets })
+        Ok(Given {
+            nodes,
+            daemon_sets,
+            pods,
+        })
     } else {
         Err(BadInput(problems))
     }
@@ -185,6 +210,16 @@ impl Found {
                 _ => {
                     (self.problems).push(format!("{at}: a {DAEMON_SET} has `apiVersion: apps/v1`"))
                 }
+            }
+            return;
+        }
+        if let Some(pod) = object.pod {
+            match (object.api_version.as_deref(), pod) {
+                (Some("v1"), Ok(pod)) => self.given.pods.push(pod),
+                (Some("v1"), Err(problem)) => {
+                    (self.problems).push(format!("{at}: this {POD} cannot be read: {problem}"))
+                }
+                _ => (self.problems).push(format!("{at}: a {POD} has `apiVersion: v1`")),
             }
             return;
         }

@@ -3,6 +3,8 @@
 use std::error::Error;
 
 use kube::client::{AuthError, RustlsTlsError};
+use kube::core::Status;
+use kube::runtime::watcher;
 
 use super::Way;
 use super::kubeconfig::{reading, unusable};
@@ -145,6 +147,17 @@ fn plain(error: &AuthError, plugin: &str) -> String {
         }
         AuthError::AuthExec(what) => what.clone(),
         error => error.to_string(),
+    }
+}
+
+/// What the API server answered to a watch that failed, or sent in the place of an event.
+pub(crate) fn answer_of(error: &watcher::Error) -> Option<&Status> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
     }
 }
 

@@ -83,7 +83,8 @@ fn what_is_remembered_is_what_the_policy_would_say() {
         let now: Timestamp = at(now).parse().unwrap();
         for rule in &rules {
             let fresh = ActiveRule { memo: Arc::default(), ..rule.clone() };
-            let verdict = |rule| ask(&node, rule, None, now).map(|asked| asked.verdict);
+            let related = Related::default();
+            let verdict = |rule| ask(&node, &related, rule, None, now).map(|asked| asked.verdict);
             prop_assert_eq!(verdict(rule), verdict(&fresh));
         }
     });

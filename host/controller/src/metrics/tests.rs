@@ -507,6 +507,7 @@ async fn compat_042_the_series_of_a_deleted_rule_disappear_and_no_series_names_a
         gone: &Default::default(),
         prefixes: &TaintPrefixes::default(),
         frozen: false,
+        related: &(),
     };
     let late = node("held", 5, Status::False, 60, &[]);
     let decided = decide(&late, deciding, None, Timestamp::now());

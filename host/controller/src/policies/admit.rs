@@ -6,6 +6,7 @@ use engine::{Compiler, Engine, FailureKind, LoadError, Policy, PolicyLimits};
 use planner::Timestamp;
 use planner::facts::Node;
 use planner::question::{Completion, NodeAnswers};
+use planner::related::Related;
 use planner::rule::{DEFAULT_POLICY, Effect, Enforcement, Matching, Requirement, Rule, Status};
 use planner::rule::{TAINT_PREFIX, TaintId};
 
@@ -22,7 +23,7 @@ pub(super) fn load(
     brought: &Brought,
     order: &Order,
 ) -> Result<RulePolicy, Trouble> {
-    let loaded = if brought.is_built_in && order.limits == PolicyLimits::default() {
+    let loaded = if brought.is_precompiled && order.limits == PolicyLimits::default() {
         engine.default_policy()
     } else {
         engine.load_with(&brought.bytes, &order.limits, compiler)
@@ -30,20 +31,20 @@ pub(super) fn load(
     let policy = loaded.map_err(|error| {
         // A busy machine can be the reason, and no other module would do better.
         let passes = matches!(error, LoadError::Compiler(_) | LoadError::Engine(_));
+        let advice = match error {
+            LoadError::NotGranted { .. } => {
+                ": add it to spec.allow, or take another module; without spec.allow a policy may ask about the \
+                 node and its rule"
+            }
+            _ => "",
+        };
+        let message = format!("{error}{advice}");
         Trouble {
             passes,
-            ..Trouble::lasting(Step::Compatible, error.as_str(), error.to_string())
+            ..Trouble::lasting(Step::Compatible, error.as_str(), message)
         }
     })?;
-    let forbidden = order.forbidden(policy.imports());
-    if forbidden.is_empty() {
-        return Ok(RulePolicy::of_object(policy, order.on_failure));
-    }
-    let message = format!(
-        "it asks {}, which spec.allow does not grant: add it there, or take another module",
-        forbidden.join(" and ")
-    );
-    Err(Trouble::lasting(Step::Compatible, "NotAllowed", message))
+    Ok(RulePolicy::of_object(policy, order.on_failure))
 }
 
 /// Can it take the place of `good` for these rules, which name it? A rule that `good` can do nothing with
@@ -84,6 +85,7 @@ pub(super) fn agree(
 fn evaluates(policy: &Policy, rule: &Arc<Rule>) -> Result<(), (&'static str, String)> {
     let answers = NodeAnswers {
         node: Arc::new(Node::default()),
+        related: Related::nothing(),
         taint: rule.taint.clone(),
         completion: Completion::None,
         rebooted: None,
@@ -134,11 +136,11 @@ mod tests {
     fn what_is_not_allowed_and_what_is_no_policy_is_told() {
         let engine = Engine::new(&engine::Options::one_at_a_time()).unwrap();
         let order = |spec| Order::of(&serde_json::from_value(spec).unwrap()).unwrap();
-        let brought = |bytes: &[u8], is_built_in| Brought {
+        let brought = |bytes: &[u8], is_precompiled| Brought {
             bytes: bytes.to_vec(),
             digest: String::new(),
             signer: None,
-            is_built_in,
+            is_precompiled,
         };
         let builtin = serde_json::json!({"builtin": {"name": "default"}});
         let own = brought(engine::DEFAULT_POLICY, true);

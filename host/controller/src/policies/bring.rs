@@ -29,7 +29,7 @@ pub(super) struct Brought {
     /// Fingerprint of the key that signed, where one had to.
     pub(super) signer: Option<String>,
     /// Is it the host's own, which is compiled already?
-    pub(super) is_built_in: bool,
+    pub(super) is_precompiled: bool,
 }
 
 /// Brings it. `pin`: what a tag, or a place, was found to be before.
@@ -41,20 +41,17 @@ pub(super) async fn bring(
 ) -> Result<Brought, Trouble> {
     let digest = order.digest.or(pin);
     let module = match &order.place {
-        Place::BuiltIn(name) if name == DEFAULT_POLICY => {
-            let bytes = engine::DEFAULT_POLICY.to_vec();
-            return Ok(Brought {
-                digest: Digest::of(&bytes).to_string(),
-                bytes,
-                signer: None,
-                is_built_in: true,
-            });
-        }
         Place::BuiltIn(name) => {
-            let message = format!(
-                "spec.module.builtin.name: there is no {name:?}; this host has \"default\""
-            );
-            return Err(Trouble::lasting(Step::Fetched, "NotFound", message));
+            let bytes = engine::built_in(name).map_err(|why| {
+                let message = format!("spec.module.builtin.name: {why}");
+                Trouble::lasting(Step::Fetched, "NotFound", message)
+            })?;
+            return Ok(Brought {
+                digest: Digest::of(bytes).to_string(),
+                bytes: bytes.to_vec(),
+                signer: None,
+                is_precompiled: name == DEFAULT_POLICY,
+            });
         }
         Place::ConfigMap(entry) => {
             let (bytes, bundle) = entry_of(client, timeout, entry).await?;
@@ -104,7 +101,7 @@ pub(super) async fn bring(
         digest: artifact.unwrap_or(module.digest).to_string(),
         signer: module.signer.map(|signer| signer.to_string()),
         bytes: module.bytes,
-        is_built_in: false,
+        is_precompiled: false,
     })
 }
 

@@ -13,9 +13,9 @@ pub(super) fn keep(cache: &Cache, brought: &Brought) {
         bytes,
         digest,
         signer,
-        is_built_in,
+        is_precompiled,
     } = brought;
-    if *is_built_in {
+    if *is_precompiled {
         return;
     }
     let signer = signer.as_deref().unwrap_or_default();
@@ -47,7 +47,7 @@ pub(super) fn find(cache: &Cache, digest: &str, keys: &[PublicKey]) -> Option<Br
             bytes,
             digest: digest.to_owned(),
             signer,
-            is_built_in: false,
+            is_precompiled: false,
         })
     })
 }
@@ -91,7 +91,7 @@ jQyq77kFOX/a/g/OtvSg3yr48RB1/n0BkvBltzvF8yBBDBE0zJ/JR+hIsA==
             bytes: b"module".to_vec(),
             digest: DIGEST.to_owned(),
             signer: signer.map(|key| key.fingerprint().to_string()),
-            is_built_in: false,
+            is_precompiled: false,
         };
         let module = Some(b"module".to_vec());
         keep(&cache, &brought(None));
@@ -116,7 +116,7 @@ jQyq77kFOX/a/g/OtvSg3yr48RB1/n0BkvBltzvF8yBBDBE0zJ/JR+hIsA==
         keep(
             &cache,
             &Brought {
-                is_built_in: true,
+                is_precompiled: true,
                 digest: "sha256:89".to_owned(),
                 ..brought(None)
             },

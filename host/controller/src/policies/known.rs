@@ -1,5 +1,6 @@
 //! What is known of one policy: what its object asked for, and what came of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,15 @@ use api::ReadinessPolicy;
 use api::rule::status::Condition;
 use fetch::Digest;
 use kube::ResourceExt;
+use planner::related::Kind;
 use planner::rule::Rule;
 use tokio::time::Instant;
 
+use super::facts::available;
 use super::status::{Found, Good};
 use super::trouble::{Step, Trouble};
 use super::{RulePolicy, admit};
+use crate::related;
 
 /// A new value of this annotation has the module brought again, and a tag looked up again.
 const FETCH_AGAIN: &str = "readiness.node.x-k8s.io/fetch-again";
@@ -29,11 +33,13 @@ pub(super) struct Known {
     pub(super) digest: Option<String>,
     pub(super) signer: Option<String>,
     pub(super) trouble: Option<Trouble>,
-    /// Loaded, and refused for the sake of a rule, which may change.
+    /// Loaded, and kept from deciding by a rule or by facts that are missing: both may change.
     pub(super) candidate: Option<RulePolicy>,
     pub(super) good: Option<Good>,
     /// Was anything brought, or tried to be, since this host began? What decides before was kept from then.
     tried: bool,
+    /// What keeps the good one from deciding.
+    pub(super) lacks: Option<Trouble>,
     pub(super) failures: u32,
     pub(super) again: Option<Instant>,
     /// As they were told last.
@@ -74,6 +80,7 @@ impl Known {
             candidate: None,
             good: None,
             tried: false,
+            lacks: None,
             failures: 0,
             again: None,
             told: Vec::new(),
@@ -99,7 +106,12 @@ impl Known {
     }
 
     /// Takes what was loaded, or why nothing was.
-    pub(super) async fn take(&mut self, attempt: Attempt, rules: Vec<Arc<Rule>>) {
+    pub(super) async fn take(
+        &mut self,
+        attempt: Attempt,
+        rules: Vec<Arc<Rule>>,
+        related: &related::Known,
+    ) {
         let Attempt {
             digest,
             signer,
@@ -110,17 +122,20 @@ impl Known {
         match policy {
             Ok(policy) => {
                 self.candidate = Some(policy);
-                self.compare(rules).await;
+                self.compare(rules, related).await;
             }
             Err(trouble) => self.fail(trouble),
         }
     }
 
     /// Lets the candidate decide, where the rules can have it.
-    pub(super) async fn compare(&mut self, rules: Vec<Arc<Rule>>) {
+    pub(super) async fn compare(&mut self, rules: Vec<Arc<Rule>>, related: &related::Known) {
         let Some(candidate) = self.candidate.clone() else {
             return;
         };
+        if let Err(trouble) = available(&candidate, related) {
+            return self.fail(trouble);
+        }
         let good = self.good.as_ref().map(|good| good.policy.clone());
         let asked = candidate.clone();
         let agree = move || {
@@ -144,6 +159,24 @@ impl Known {
         }
     }
 
+    /// The one that is good does not decide while it cannot be told what it asks about.
+    pub(super) fn check_facts(&mut self, related: &related::Known) {
+        let good = self.good.as_ref();
+        self.lacks = good.and_then(|good| available(&good.policy, related).err());
+    }
+
+    /// The kinds of objects that it asks about, or would ask about if it decided.
+    pub(super) fn asks(&self) -> BTreeSet<Kind> {
+        let good = self.good.iter().map(|good| &good.policy);
+        let policies = good.chain(&self.candidate);
+        policies.flat_map(|policy| policy.asks()).collect()
+    }
+
+    /// Will it be tried again by itself, once facts are there that are being listed?
+    pub(super) fn waits_for_facts(&self) -> bool {
+        self.trouble.as_ref().is_some_and(Trouble::is_a_wait)
+    }
+
     pub(super) fn fail(&mut self, trouble: Trouble) {
         self.again = None;
         if trouble.passes {
@@ -163,6 +196,7 @@ impl Known {
             signer: self.signer.as_deref(),
             trouble: self.trouble.as_ref(),
             good: self.good.as_ref(),
+            lacks: self.lacks.as_ref(),
         }
     }
 }

@@ -4,19 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use api::policy::{ConfigMapModule, HttpsModule, Limits, OciModule, SecretName};
 use api::policy::{ModuleSource, ReadinessPolicySpec};
-use engine::{Import, PolicyLimits};
+use engine::{Grants, PolicyLimits};
 use fetch::{Authorities, Digest, PublicKey, Source};
 
 use super::OnFailure;
 use super::trouble::{Step, Trouble};
-
-/// The interfaces that a policy may ask where nothing is said: those about the node and its rule.
-const ALLOWED: [&str; 4] = [
-    "node-readiness:policy/node",
-    "node-readiness:policy/rule",
-    "node-readiness:policy/bootstrap",
-    "node-readiness:policy/time",
-];
 
 /// The module that is wanted.
 #[derive(Debug)]
@@ -27,7 +19,6 @@ pub(super) struct Order {
     pub(super) keys: Vec<PublicKey>,
     pub(super) limits: PolicyLimits,
     pub(super) on_failure: OnFailure,
-    allow: Option<Vec<String>>,
 }
 
 /// Where it is.
@@ -63,6 +54,13 @@ impl Order {
             .limits
             .as_ref()
             .map_or(Ok(PolicyLimits::default()), limits)?;
+        let limits = PolicyLimits {
+            grants: spec
+                .allow
+                .as_deref()
+                .map_or(Ok(Grants::default()), grants)?,
+            ..limits
+        };
         let on_failure = match spec.on_failure.as_deref() {
             None => OnFailure::default(),
             Some(word) => OnFailure::parse(word).ok_or_else(|| {
@@ -104,19 +102,7 @@ impl Order {
             keys,
             limits,
             on_failure,
-            allow: spec.allow.clone(),
         })
-    }
-
-    /// What it imports and may not have, without the version.
-    pub(super) fn forbidden<'a>(&self, imports: &'a [Import]) -> Vec<&'a str> {
-        let allowed = |name: &&str| match &self.allow {
-            Some(allow) => allow.iter().any(|allowed| allowed == name),
-            None => ALLOWED.contains(name),
-        };
-        let asked = imports.iter().filter(|import| !import.functions.is_empty());
-        let names = asked.map(|import| import.interface.split('@').next().unwrap_or_default());
-        names.filter(|name| !allowed(name)).collect()
     }
 }
 
@@ -208,6 +194,14 @@ fn limits(limits: &Limits) -> Result<PolicyLimits, Trouble> {
         deadline: deadline
             .map(|text| duration(text).ok_or_else(|| invalid("deadline", text, "100ms")))
             .transpose()?,
+        ..PolicyLimits::default()
+    })
+}
+
+fn grants(allow: &[String]) -> Result<Grants, Trouble> {
+    Grants::of(allow).map_err(|unknown| {
+        let message = format!("spec.allow: {unknown}");
+        Trouble::lasting(Step::Compatible, "UnknownInterface", message)
     })
 }
 

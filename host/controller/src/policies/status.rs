@@ -42,6 +42,8 @@ pub(super) struct Found<'a> {
     pub(super) trouble: Option<&'a Trouble>,
     /// The one that decides, if any does.
     pub(super) good: Option<&'a Good>,
+    /// Why that one does not decide for now.
+    pub(super) lacks: Option<&'a Trouble>,
 }
 
 impl Found<'_> {
@@ -103,7 +105,8 @@ pub(super) fn compose(
 
 fn step_of(step: Step, found: &Found<'_>) -> (Status, String, String) {
     let kept = found.kept();
-    match found.trouble {
+    let lacks = found.lacks.filter(|trouble| trouble.step == step);
+    match lacks.or(found.trouble) {
         Some(trouble) if trouble.step == step => (
             Status::False,
             trouble.reason.clone(),
@@ -122,6 +125,7 @@ fn step_of(step: Step, found: &Found<'_>) -> (Status, String, String) {
                     ("NotRequired", "nobody has to have signed it".to_owned())
                 }
                 (Step::Compatible, _) => ("Compatible", String::new()),
+                (Step::FactsAvailable, _) => ("Available", String::new()),
             };
             (Status::True, reason.to_owned(), message)
         }
@@ -129,14 +133,15 @@ fn step_of(step: Step, found: &Found<'_>) -> (Status, String, String) {
 }
 
 fn ready(found: &Found<'_>) -> (Status, String, String) {
-    if let (Some(trouble), Some(kept)) = (found.trouble, found.kept()) {
+    if let (Some(trouble), Some(kept), None) = (found.trouble, found.kept(), found.lacks) {
         let message = format!(
             "{} decides, which was kept from when it was last brought: {}",
             kept.digest, trouble.message
         );
         return (Status::True, "Decides".to_owned(), message);
     }
-    match (found.trouble, found.good) {
+    let good = found.good.filter(|_| found.lacks.is_none());
+    match (found.lacks.or(found.trouble), good) {
         (None, _) => {
             let message = format!("{} decides", found.digest.unwrap_or_default());
             (Status::True, "Decides".to_owned(), message)
@@ -202,6 +207,7 @@ mod tests {
             signer: Some("sha256:key"),
             trouble: None,
             good: Some(&good),
+            lacks: None,
         };
         let before = compose(fine, &[], at(1));
         let (yes, no) = (Status::True, Status::False);
@@ -211,6 +217,7 @@ mod tests {
                 ("Fetched", yes),
                 ("Verified", yes),
                 ("Compatible", yes),
+                ("FactsAvailable", yes),
                 ("Ready", yes),
                 ("Failing", no)
             ]
@@ -235,13 +242,14 @@ mod tests {
                 ("Fetched", yes),
                 ("Verified", no),
                 ("Compatible", Status::Unknown),
+                ("FactsAvailable", Status::Unknown),
                 ("Ready", no),
                 ("Failing", no)
             ]
         );
         assert_eq!(after.last_good_digest.as_deref(), Some("sha256:good"));
         assert_eq!(after.observed_generation, Some(2));
-        let ready = &after.conditions[3];
+        let ready = &after.conditions[4];
         assert_eq!(ready.reason, "Unsigned");
         assert!(
             ready.message.contains("sha256:good") && ready.message.contains("it is not signed")
@@ -252,7 +260,7 @@ mod tests {
             .iter()
             .map(|found| found.last_transition_time.0)
             .collect();
-        assert_eq!(times, [at(1), at(2), at(2), at(2), at(1)]);
+        assert_eq!(times, [at(1), at(2), at(2), at(2), at(2), at(1)]);
 
         // The one that is wanted was kept from before.
         let away = Trouble::passing(Step::Fetched, "Unreachable", "nobody answers");
@@ -268,6 +276,7 @@ mod tests {
                 ("Fetched", no),
                 ("Verified", yes),
                 ("Compatible", yes),
+                ("FactsAvailable", yes),
                 ("Ready", yes),
                 ("Failing", no)
             ]
@@ -275,16 +284,16 @@ mod tests {
         let says = |index: usize| status.conditions[index].message.as_str();
         assert!(says(1).contains("sha256:key"), "{}", says(1));
         assert!(
-            says(3).contains("was kept") && says(3).contains("nobody answers"),
+            says(4).contains("was kept") && says(4).contains("nobody answers"),
             "{}",
-            says(3)
+            says(4)
         );
         let another = Found {
             digest: Some("sha256:other"),
             ..kept
         };
         let status = compose(another, &[], at(2));
-        assert_eq!(statuses(&status)[3], ("Ready", no));
+        assert_eq!(statuses(&status)[4], ("Ready", no));
 
         let none = compose(
             Found {
@@ -294,7 +303,22 @@ mod tests {
             &[],
             at(2),
         );
-        assert!(none.conditions[3].message.contains("Stalled") && none.version.is_none());
+        assert!(none.conditions[4].message.contains("Stalled") && none.version.is_none());
         assert_eq!(none.last_good_digest, None);
+
+        // A good one that cannot be told what it asks about decides nothing, whatever else is wrong.
+        let lacks = Trouble::lasting(Step::FactsAvailable, "Forbidden", "it asks about pods");
+        for found in [fine, broken, kept] {
+            let found = Found {
+                lacks: Some(&lacks),
+                ..found
+            };
+            let told = compose(found, &[], at(3));
+            let [facts, ready] = [3, 4].map(|index| &told.conditions[index]);
+            assert_eq!((facts.status, ready.status), (no, no));
+            assert_eq!((&*facts.reason, &*ready.reason), ("Forbidden", "Forbidden"));
+            assert!(ready.message.contains("Stalled: it asks about pods"));
+            assert_eq!(told.last_good_digest.as_deref(), Some("sha256:good"));
+        }
     }
 }

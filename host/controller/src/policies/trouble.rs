@@ -6,10 +6,16 @@ pub(super) enum Step {
     Fetched,
     Verified,
     Compatible,
+    FactsAvailable,
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 3] = [Self::Fetched, Self::Verified, Self::Compatible];
+    pub(super) const ALL: [Self; 4] = [
+        Self::Fetched,
+        Self::Verified,
+        Self::Compatible,
+        Self::FactsAvailable,
+    ];
 
     /// Type of the condition.
     pub(super) fn condition(self) -> &'static str {
@@ -17,6 +23,7 @@ impl Step {
             Self::Fetched => "Fetched",
             Self::Verified => "Verified",
             Self::Compatible => "Compatible",
+            Self::FactsAvailable => "FactsAvailable",
         }
     }
 
@@ -26,9 +33,13 @@ impl Step {
             Self::Fetched => "PolicyNotFetched",
             Self::Verified => "PolicyNotVerified",
             Self::Compatible => "PolicyNotCompatible",
+            Self::FactsAvailable => "PolicyFactsUnavailable",
         }
     }
 }
+
+/// [`Trouble::reason`] of a policy that asks about objects which are just being listed.
+pub(super) const BEING_LISTED: &str = "BeingListed";
 
 /// Which step was not reached, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +62,11 @@ impl Trouble {
             message: message.into(),
             passes: false,
         }
+    }
+
+    /// Is it nothing to warn about?
+    pub(super) fn is_a_wait(&self) -> bool {
+        self.reason == BEING_LISTED
     }
 
     /// It is worth another attempt.

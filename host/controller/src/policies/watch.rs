@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::client::{RequestError, timely};
-use crate::connect::chain;
+use crate::connect::{answer_of, chain};
 use crate::shared::Shared;
 
 /// How often it is looked whether the definition is there, where it is not, or whether the right is.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How long the first decision waits for policies: the rules of the others must not wait for a registry
 /// that does not answer.
 const FIRST: Duration = Duration::from_secs(30);
@@ -199,13 +199,7 @@ fn changed(
 
 /// The HTTP status that a watch was refused with.
 fn code(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
-        watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
-    }
+    answer_of(error).map(|status| status.code)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a policy wants is brought, loaded, compared and exchanged, and told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +10,7 @@ use fetch::Digest;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource, ResourceExt};
 use planner::Timestamp;
+use planner::related::Kind;
 use planner::rule::{Rule, Status};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -42,6 +43,8 @@ pub(crate) struct Keeper {
     turns: Turns,
     /// What is worked on is not in there.
     known: Mutex<HashMap<String, Known>>,
+    /// What each policy asks about beyond the node, also those that are worked on.
+    asks: Mutex<HashMap<String, BTreeSet<Kind>>>,
 }
 
 impl Keeper {
@@ -60,6 +63,7 @@ impl Keeper {
             first,
             turns: Turns::default(),
             known: Mutex::default(),
+            asks: Mutex::default(),
         }
     }
 
@@ -94,7 +98,10 @@ impl Keeper {
                 due.retry(name.clone(), LAST_RETRY);
             }
         }
-        self.first.tried(&name);
+        let waits = self.known().get(&name).is_some_and(Known::waits_for_facts);
+        if !waits {
+            self.first.tried(&name);
+        }
         self.shared.policies_due.done(&name);
     }
 
@@ -116,6 +123,7 @@ impl Keeper {
                 self.shared.policies.change(|all| all.without(name));
                 self.shared.metrics.forget_policy(name);
                 self.shared.policy_changed(name);
+                self.want_facts(name, BTreeSet::new());
             }
             return Ok(());
         };
@@ -131,6 +139,8 @@ impl Keeper {
             known.good = self.kept(&object).await;
             if known.good.is_some() {
                 // Rules need not wait until it is known what has become of it.
+                self.want_facts(name, known.asks());
+                known.check_facts(&self.shared.related);
                 self.exchange(name, &known);
                 self.first.tried(name);
             }
@@ -144,18 +154,32 @@ impl Keeper {
             }
             known.asked = asked;
             let attempt = self.attempt(&object, pin).await;
-            known.take(attempt, self.rules(name)).await;
+            known
+                .take(attempt, self.rules(name), &self.shared.related)
+                .await;
         } else if known.candidate.is_some() {
-            known.compare(self.rules(name)).await;
+            known.compare(self.rules(name), &self.shared.related).await;
         }
+        known.check_facts(&self.shared.related);
         if let Some(again) = known.again {
             let wait = again.saturating_duration_since(Instant::now());
             self.shared.policies_due.add_after(name.to_owned(), wait);
         }
         self.exchange(name, &known);
         let told = self.tell(&object, &mut known).await;
+        self.want_facts(name, known.asks());
         self.known().insert(name.to_owned(), known);
         told
+    }
+
+    /// Watches what some policy asks about, and nothing else.
+    fn want_facts(&self, policy: &str, asks: BTreeSet<Kind>) {
+        // No code that can panic runs under the lock.
+        let mut all = self.asks.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(policy.to_owned(), asks);
+        all.retain(|_, asks| !asks.is_empty());
+        let kinds = all.values().flatten().copied().collect();
+        self.shared.related.want(kinds);
     }
 
     /// The usable rules that name a policy.
@@ -274,7 +298,11 @@ impl Keeper {
             ..admit::trial()
         };
         let now = policies.of(&asks);
-        match (&known.good, &known.trouble) {
+        let trouble = known.lacks.as_ref().or(known.trouble.as_ref());
+        match (
+            known.good.as_ref().filter(|_| known.lacks.is_none()),
+            trouble,
+        ) {
             (Some(good), _) => {
                 if now.is_ok_and(|policy| policy.is(&good.policy)) {
                     return;
@@ -291,9 +319,7 @@ impl Keeper {
                     .change(|all| all.with(name.to_owned(), next));
             }
             (None, trouble) => {
-                let why = trouble
-                    .as_ref()
-                    .map_or_else(String::new, |trouble| trouble.message.clone());
+                let why = trouble.map_or_else(String::new, |trouble| trouble.message.clone());
                 if now.is_err_and(|error| error.why.as_ref() == Some(&why)) {
                     return;
                 }
@@ -353,11 +379,8 @@ impl Keeper {
             None => events.settled(&known.uid, "PolicyFails"),
         }
         for step in Step::ALL {
-            match known
-                .trouble
-                .as_ref()
-                .filter(|trouble| trouble.step == step)
-            {
+            let mut troubles = known.lacks.iter().chain(&known.trouble);
+            match troubles.find(|trouble| trouble.step == step && !trouble.is_a_wait()) {
                 Some(trouble) => {
                     let mut told = known.told.iter();
                     let ready = told.find(|condition| condition.r#type == READY);

@@ -69,6 +69,7 @@ fn taint() -> TaintId {
 pub(crate) fn facts() -> NodeAnswers {
     NodeAnswers {
         node: Arc::new(node()),
+        related: Default::default(),
         taint: taint(),
         completion: Completion::None,
         rebooted: None,

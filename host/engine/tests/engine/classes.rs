@@ -34,7 +34,11 @@ fn what_a_component_begins_with_decides_where_it_runs() {
 }
 
 fn given(deadline: Option<Duration>, memory: Option<usize>) -> PolicyLimits {
-    PolicyLimits { deadline, memory }
+    PolicyLimits {
+        deadline,
+        memory,
+        ..PolicyLimits::default()
+    }
 }
 
 #[test]

@@ -112,8 +112,8 @@ fn a_component_that_needs_something_unknown() {
         ),
         (r#"(component (import "now" (func (result u64))))"#, "now"),
         (
-            r#"(component (import "node-readiness:policy/pods@0.1.0" (instance (export "any" (func (result bool))))))"#,
-            "node-readiness:policy/pods@0.1.0",
+            r#"(component (import "node-readiness:policy/secrets@0.1.0" (instance (export "any" (func (result bool))))))"#,
+            "node-readiness:policy/secrets@0.1.0",
         ),
     ] {
         let error = refused(&wat::parse_str(text).unwrap());

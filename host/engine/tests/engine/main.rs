@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod beyond;
 mod classes;
 mod compiler;
 mod components;
@@ -90,6 +91,7 @@ fn condition(name: &str, status: &str) -> Condition {
 fn answers(node: Node, completion: Completion) -> Box<NodeAnswers> {
     Box::new(NodeAnswers {
         node: Arc::new(node),
+        related: Default::default(),
         taint: rule("any").taint,
         completion,
         rebooted: None,

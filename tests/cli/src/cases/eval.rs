@@ -19,6 +19,7 @@ pub struct Eval {
     policy: Vec<String>,
     rules: BTreeMap<String, Value>,
     nodes: BTreeMap<String, Value>,
+    related: BTreeMap<String, Value>,
 }
 
 impl Eval {
@@ -33,6 +34,7 @@ impl Eval {
             policy: Vec::new(),
             rules: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            related: BTreeMap::new(),
         })
     }
 
@@ -49,6 +51,18 @@ impl Eval {
         })
     }
 
+    /// The same with a policy for the rules that name it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Eval::new`].
+    pub fn with_named(name: &str, policy: &Path) -> Result<Self> {
+        Ok(Self {
+            policy: vec!["--policy".into(), format!("{name}={}", policy.display())],
+            ..Self::new()?
+        })
+    }
+
     /// What the program says about the objects as they are.
     fn evaluate(&self) -> Result<Value> {
         let rules = self.folder.path().join("rules.yaml");
@@ -56,7 +70,7 @@ impl Eval {
         let documents: Vec<_> = self.rules.values().collect();
         fs::write(&rules, serde_saphyr::to_string_multiple(&documents)?)?;
         // As `kubectl get nodes -o json` prints them.
-        let items: Vec<_> = self.nodes.values().collect();
+        let items: Vec<_> = self.nodes.values().chain(self.related.values()).collect();
         let list = json!({"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}});
         fs::write(&nodes, list.to_string())?;
         let [rules, nodes] = [rules, nodes].map(|path| path.display().to_string());
@@ -118,10 +132,11 @@ impl Eval {
 
 impl Executor for Eval {
     fn apply(&mut self, document: &Document) -> Result<()> {
-        let count = self.rules.len() + self.nodes.len();
+        let count = self.rules.len() + self.nodes.len() + self.related.len();
         let objects = match document.kind {
             Kind::Rule => &mut self.rules,
             Kind::Node => &mut self.nodes,
+            Kind::Related => &mut self.related,
         };
         match objects.get_mut(&document.name) {
             Some(object) => json_patch::merge(object, &document.value),

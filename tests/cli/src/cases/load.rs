@@ -16,14 +16,23 @@ use crate::program::workspace;
 ///
 /// Where a file is not as the README beside it says.
 pub fn load_all() -> Result<Vec<Case>> {
-    load_folder(&workspace().join("policies/default/cases"))
+    let cases = load_folder(&workspace().join("policies/default/cases"))?;
+    for case in &cases {
+        let (first, _) = case.name.split_once('-').unwrap_or_default();
+        ensure!(
+            case.line.is_some() || ["j", "nrc", "parameter"].contains(&first),
+            "{}: the name begins neither with a line of the contract nor with j, nrc or parameter",
+            case.name
+        );
+    }
+    Ok(cases)
 }
 
 /// Every case of a folder, sorted by name.
 ///
 /// # Errors
 ///
-/// As [`load_all`].
+/// Where a file is not as it must be.
 pub fn load_folder(folder: &Path) -> Result<Vec<Case>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -55,10 +64,6 @@ fn parse(file: &Path) -> Result<Case> {
         .split_once('-')
         .context("the name is not NNN-what-it-shows.yaml")?;
     let line = first.parse().ok();
-    ensure!(
-        line.is_some() || ["j", "nrc", "parameter"].contains(&first),
-        "the name begins neither with a line of the contract nor with j, nrc or parameter"
-    );
     let text = fs::read_to_string(file)?;
     let what = text
         .lines()
@@ -103,16 +108,23 @@ fn document(value: Value) -> Result<Document> {
     let kind = match value["kind"].as_str() {
         Some("NodeReadinessRule") => Kind::Rule,
         Some("Node") => Kind::Node,
+        Some("Pod") => Kind::Related,
         other => bail!("a document of kind {other:?}"),
     };
     let name = value["metadata"]["name"]
         .as_str()
         .context("a document without metadata.name")?;
-    Ok(Document {
-        kind,
-        name: name.to_owned(),
-        value,
-    })
+    let name = match kind {
+        Kind::Related => {
+            let namespace = value["metadata"]["namespace"].as_str().unwrap_or_default();
+            format!(
+                "{} {namespace}/{name}",
+                value["kind"].as_str().unwrap_or_default()
+            )
+        }
+        _ => name.to_owned(),
+    };
+    Ok(Document { kind, name, value })
 }
 
 /// A name that was mistyped would expect nothing.

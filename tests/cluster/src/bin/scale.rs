@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use cluster_tests::bench::memory_mib;
 use cluster_tests::scale::{
-    Counter, beat_all, flip, flip_all, floor, images, node_json, percentile, until_all,
+    Counter, beat_all, create_nodes, flip, flip_all, floor, percentile, until_all,
 };
 use cluster_tests::{Cluster, GUIDE_TAINT, Host, bench, wait};
 use control_plane::cpu_seconds;
@@ -291,33 +292,6 @@ async fn one_by_one(cluster: &Cluster, names: &[String]) -> anyhow::Result<Vec<D
     Ok(latencies)
 }
 
-async fn create_nodes(
-    cluster: &Cluster,
-    names: &[String],
-    image_count: usize,
-    workers: usize,
-) -> anyhow::Result<()> {
-    let nodes = cluster.nodes();
-    let images = images(image_count);
-    let create = |name: &String| {
-        let (nodes, body) = (nodes.clone(), node_json(name, &images));
-        async move {
-            let node: k8s_openapi::api::core::v1::Node = serde_json::from_value(body)?;
-            nodes.create(&PostParams::default(), &node).await?;
-            let name = node.metadata.name.context("it has a name")?;
-            let status = kube::api::Patch::Merge(json!({ "status": node.status }));
-            nodes
-                .patch_status(&name, &Default::default(), &status)
-                .await?;
-            anyhow::Ok(())
-        }
-    };
-    futures::stream::iter(names.iter().map(create))
-        .buffer_unordered(workers)
-        .try_collect()
-        .await
-}
-
 async fn create_rule(cluster: &Cluster, number: usize) -> anyhow::Result<()> {
     let key = if number == 0 {
         GUIDE_TAINT.to_owned()
@@ -392,13 +366,4 @@ fn seconds(duration: Duration) -> f64 {
 fn round(value: f64) -> f64 {
     let scale = if value.abs() < 1.0 { 1000.0 } else { 100.0 };
     (value * scale).round() / scale
-}
-
-fn memory_mib(pid: u32, key: &str) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key));
-    let line = line.with_context(|| format!("no {key} of process {pid}"))?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    ensure!(kib > 0, "a process has memory");
-    Ok(kib / 1024)
 }

@@ -10,11 +10,12 @@ use crate::verbs::{client_of, node_changes};
 use crate::{DEPLOYMENT, NAMESPACE, RELEASE};
 
 /// Rights that are not missed here, though they are used.
-const UNSEEN: [(&str, &str); 5] = [
+const UNSEEN: [(&str, &str); 6] = [
     // Only on API servers that stream no lists, before 1.34.
     ("nodes", "list"),
     ("nodereadinessrules", "list"),
     ("readinesspolicies", "list"),
+    ("pods", "list"),
     // Only by a host that waits; without them a lease that is given back is seen later.
     ("leases", "list"),
     ("leases", "watch"),
@@ -56,7 +57,7 @@ impl Role<'_> {
             None => (resource, "--quiet".to_owned()),
         };
         let group = match resource {
-            "nodes" => resource.to_owned(),
+            "nodes" | "pods" => resource.to_owned(),
             "leases" => "leases.coordination.k8s.io/ba65f13e.readiness.node.x-k8s.io".to_owned(),
             "events" => "events.events.k8s.io".to_owned(),
             "daemonsets" => "daemonsets.apps".to_owned(),
@@ -81,11 +82,18 @@ impl Role<'_> {
 }
 
 /// Helm installed its definition.
-const POLICY: &str = "
+const POLICIES: &str = "
 apiVersion: readiness.node.x-k8s.io/v1alpha1
 kind: ReadinessPolicy
 metadata: {name: own}
 spec: {module: {builtin: {name: default}}}
+---
+apiVersion: readiness.node.x-k8s.io/v1alpha1
+kind: ReadinessPolicy
+metadata: {name: pods-ready}
+spec:
+  module: {builtin: {name: pods-ready}}
+  allow: ['node-readiness:policy/node', 'node-readiness:policy/rule', 'node-readiness:policy/bootstrap', 'node-readiness:policy/pods']
 ";
 
 const CHART: &str = "node-readiness-controller";
@@ -102,14 +110,18 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
         "--namespace",
         NAMESPACE,
         "--create-namespace",
+        "--set=policyFacts.pods=true",
         "--timeout=60s",
     ];
     helm.run(&cluster, &install).await.unwrap();
     cluster.create_node(&worker("node-1", false)).await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
-    cluster.apply(POLICY).unwrap();
+    cluster.apply(POLICIES).unwrap();
     let host = start_pod_of(&cluster, NAMESPACE, DEPLOYMENT, &[]).await;
-    let host = host.unwrap();
+    let mut host = host.unwrap();
+    host.until_logged("a policy asks about the pods")
+        .await
+        .unwrap();
     cluster.until_held("node-1").await;
     cluster.agent_reports("node-1", "True").await;
     cluster.until_released("node-1").await;
@@ -150,7 +162,7 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
             }
         }
     }
-    assert_eq!(missed, 13);
+    assert_eq!(missed, 14);
 }
 
 /// A host that begins anew says that it may not.
@@ -168,7 +180,7 @@ async fn is_missed(cluster: &Cluster, verb: &str, resource: &str) {
     // A new one has no status yet.
     let policy = ["delete", "nrp", "--all"];
     cluster.plane.kubectl_ok(&policy).unwrap();
-    cluster.apply(POLICY).unwrap();
+    cluster.apply(POLICIES).unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     let account = format!("{RELEASE}-{CHART}");
     // A node is read again where a patch was refused because it had changed.

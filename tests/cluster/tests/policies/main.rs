@@ -7,6 +7,7 @@ mod failures;
 mod hung;
 mod kept;
 mod page;
+mod pods;
 mod registry;
 mod rights;
 mod stuck;

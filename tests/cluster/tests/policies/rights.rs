@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::world::{apply, rule, until, until_stalled};
 
-const USER: &str = "host";
+pub const USER: &str = "host";
 const OTHER: &str = "readiness.k8s.io/other";
 
 /// What the log says that is missing, and the right to say what became of a policy.
-const OF_POLICIES: &str = "
+pub const OF_POLICIES: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: host-policies}

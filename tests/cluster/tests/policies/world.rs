@@ -67,7 +67,7 @@ pub async fn until(
     until_of(cluster, POLICY, condition, status, reason).await
 }
 
-/// The same of another policy.
+/// The same of the policy of this name.
 pub async fn until_of(
     cluster: &Cluster,
     name: &str,

@@ -14,6 +14,7 @@ mod driver;
 mod impersonation;
 mod one_line;
 mod pod;
+mod pods_ready;
 mod problems;
 mod static_pods;
 

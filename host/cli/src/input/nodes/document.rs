@@ -1,4 +1,4 @@
-//! One pass over an object that may be a node, a DaemonSet, or a list of them.
+//! One pass over an object that may be a node, a DaemonSet, a pod, or a list of them.
 //!
 //! Which of them it is says `kind`, and `kubectl` prints that of a list after the items. So the
 //! fields that are not ours are handed on to the node's own decoder as they come, and `metadata`,
@@ -9,14 +9,16 @@ use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, IntoDeserializer, MapAccess,
-    Visitor,
+    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error, IgnoredAny,
+    IntoDeserializer, MapAccess, Visitor,
 };
 use serde_json::{Map, Value, json};
 use serde_saphyr::Spanned;
 
 /// What a DaemonSet calls itself.
 pub const DAEMON_SET: &str = "DaemonSet";
+/// What a pod calls itself.
+pub const POD: &str = "Pod";
 
 /// A document: an object, or a list of objects.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Object {
     pub node: Result<api::Node, String>,
     /// The DaemonSet, or why it cannot be read; none if it calls itself something else.
     pub daemon_set: Option<Result<api::DaemonSet, String>>,
+    /// The same of a pod.
+    pub pod: Option<Result<api::Pod, String>>,
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -80,12 +84,12 @@ impl<'de> Visitor<'de> for DocumentVisitor {
             Err(error) if !seen.at_end => return Err(error),
             node => node.map_err(|error| error.to_string()),
         };
-        let daemon_set = (seen.kind.as_deref() == Some(DAEMON_SET)).then(|| {
-            let object = json!({ "metadata": seen.metadata, "spec": seen.spec });
-            serde_json::from_value(object).map_err(|error| error.to_string())
-        });
+        let is = |kind| seen.kind.as_deref() == Some(kind);
+        let daemon_set = is(DAEMON_SET).then(|| seen.decode());
+        let pod = is(POD).then(|| seen.decode());
         let object = Object {
             daemon_set,
+            pod,
             api_version: seen.api_version,
             kind: seen.kind,
             has_name: seen.metadata.get("name").is_some_and(|name| name != ""),
@@ -106,10 +110,18 @@ struct Seen {
     kind: Option<String>,
     items: Option<Vec<Spanned<Object>>>,
     metadata: Map<String, Value>,
-    /// Of what may be a DaemonSet.
+    /// Of what may be a DaemonSet or a pod.
     spec: Value,
+    status: Value,
     has_status: bool,
     at_end: bool,
+}
+
+impl Seen {
+    fn decode<T: DeserializeOwned>(&self) -> Result<T, String> {
+        let object = json!({ "metadata": self.metadata, "spec": self.spec, "status": self.status });
+        serde_json::from_value(object).map_err(|error| error.to_string())
+    }
 }
 
 /// The fields of an object, without those that are kept, and `metadata` last.
@@ -147,11 +159,19 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Tap<'_, A> {
                         .unwrap_or_default()
                         .0
                 }
-                "spec" if matches!(seen.kind.as_deref(), None | Some(DAEMON_SET)) => {
+                "spec" if matches!(seen.kind.as_deref(), None | Some(DAEMON_SET | POD)) => {
                     seen.spec = self.access.next_value()?;
                     if seen.kind.is_none() {
                         self.next = Some(("spec", seen.spec.clone()));
                         return seed.deserialize("spec".into_deserializer()).map(Some);
+                    }
+                }
+                "status" if matches!(seen.kind.as_deref(), None | Some(POD)) => {
+                    seen.has_status = true;
+                    seen.status = self.access.next_value()?;
+                    if seen.kind.is_none() {
+                        self.next = Some(("status", seen.status.clone()));
+                        return seed.deserialize("status".into_deserializer()).map(Some);
                     }
                 }
                 _ => {

@@ -40,6 +40,7 @@ fn answers(name: &str, ready: Status, second: i64) -> NodeAnswers {
         ..Node::default()
     };
     NodeAnswers {
+        related: planner::related::Related::default(),
         node: Arc::new(node),
         taint: trial().taint,
         completion: Completion::None,

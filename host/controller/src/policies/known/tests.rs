@@ -29,7 +29,7 @@ async fn takes(known: &mut Known, object: &ReadinessPolicy, digest: Option<&str>
         signer: None,
         policy: Err(trouble(true)),
     };
-    known.take(attempt, Vec::new()).await;
+    known.take(attempt, Vec::new(), &Default::default()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,23 +83,22 @@ fn what_cannot_be_asked_for_is_refused_by_its_field() {
 
 #[test]
 fn a_policy_has_what_it_is_allowed_and_by_default_what_is_about_the_node() {
-    let import = |name: &str, functions: &[&str]| Import {
-        interface: format!("node-readiness:policy/{name}@0.1.0"),
-        functions: functions.iter().map(ToString::to_string).collect(),
-    };
-    let imports = [
-        import("types", &[]),
-        import("node", &["label"]),
-        import("pods", &["count"]),
-    ];
     let builtin = json!({"builtin": {"name": "default"}});
     let default = order(json!({"module": builtin})).unwrap();
-    assert_eq!(default.forbidden(&imports), ["node-readiness:policy/pods"]);
-    let only_pods = json!({"module": builtin, "allow": ["node-readiness:policy/pods"]});
-    assert_eq!(
-        order(only_pods).unwrap().forbidden(&imports),
-        ["node-readiness:policy/node"]
+    assert_eq!(default.limits.grants, Grants::default());
+    let pods = ["node-readiness:policy/pods".to_owned()];
+    let only_pods = order(json!({"module": builtin, "allow": pods})).unwrap();
+    assert_eq!(only_pods.limits.grants, Grants::of(&pods).unwrap());
+    let none = order(json!({"module": builtin, "allow": []})).unwrap();
+    assert_eq!(none.limits.grants, Grants::of(&[]).unwrap());
+    let odd = json!({"module": builtin, "allow": ["node-readiness:policy/secrets"]});
+    let trouble = order(odd).unwrap_err();
+    assert_eq!(trouble.reason, "UnknownInterface");
+    assert!(
+        trouble
+            .message
+            .starts_with("spec.allow: \"node-readiness:policy/secrets\" is no interface"),
+        "{}",
+        trouble.message
     );
-    let none = json!({"module": builtin, "allow": []});
-    assert_eq!(order(none).unwrap().forbidden(&imports).len(), 2);
 }

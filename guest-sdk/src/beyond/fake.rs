@@ -1,0 +1,159 @@
+//! Fakes of what stands beside the node.
+
+use core::fmt::Write as _;
+use core::time::Duration;
+
+use crate::fake::{Fake, Source};
+use crate::{PodPhase, PodSelection};
+
+/// A pod on the node, as a test wants it: running, not Ready, of the namespace `default`, of nobody.
+///
+/// ```
+/// use core::time::Duration;
+/// use guest_sdk::fake::{Fake, Pod};
+/// use guest_sdk::PodSelection;
+///
+/// let fake = Fake::new().pod(Pod::new().daemon_set("cni").ready_for(Duration::from_secs(30)));
+/// let cni = PodSelection::new().daemon_set("cni");
+/// assert!(fake.facts().pods.all_ready(&cni, Duration::from_secs(30)));
+/// assert_eq!(fake.asked(), ["all-pods-ready(DaemonSet/cni, 30s)"]);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Pod {
+    namespace: String,
+    controller: Option<(String, String)>,
+    labels: Vec<(String, String)>,
+    phase: PodPhase,
+    ready: Option<Duration>,
+}
+
+impl Default for Pod {
+    fn default() -> Self {
+        Self {
+            namespace: "default".into(),
+            controller: None,
+            labels: Vec::new(),
+            phase: PodPhase::Running,
+            ready: None,
+        }
+    }
+}
+
+impl Pod {
+    /// A pod.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(mut self, name: &str) -> Self {
+        self.namespace = name.into();
+        self
+    }
+
+    /// It is of the DaemonSet of this name.
+    #[must_use]
+    pub fn daemon_set(self, name: &str) -> Self {
+        self.controller("DaemonSet", name)
+    }
+
+    /// Who made and keeps it.
+    #[must_use]
+    pub fn controller(mut self, kind: &str, name: &str) -> Self {
+        self.controller = Some((kind.into(), name.into()));
+        self
+    }
+
+    /// A label.
+    #[must_use]
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.push((key.into(), value.into()));
+        self
+    }
+
+    /// Its phase.
+    #[must_use]
+    pub fn phase(mut self, phase: PodPhase) -> Self {
+        self.phase = phase;
+        self
+    }
+
+    /// It is Ready, and has been for this long.
+    #[must_use]
+    pub fn ready_for(mut self, lasting: Duration) -> Self {
+        self.ready = Some(lasting);
+        self
+    }
+
+    fn is(&self, which: &PodSelection) -> bool {
+        which
+            .namespace
+            .as_ref()
+            .is_none_or(|name| *name == self.namespace)
+            && (which.controller.is_none() || which.controller == self.controller)
+            && which.labels.iter().all(|label| self.labels.contains(label))
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
+    }
+}
+
+impl Fake {
+    /// A pod on the node.
+    #[must_use]
+    pub fn pod(mut self, pod: Pod) -> Self {
+        self.pods.push(pod);
+        self
+    }
+}
+
+impl Source {
+    fn running(&self, which: &PodSelection) -> impl Iterator<Item = &Pod> {
+        let pods = self.0.pods.iter();
+        pods.filter(move |pod| pod.is(which) && !pod.has_ended())
+    }
+
+    pub(crate) fn has_pod(&self, which: &PodSelection) -> bool {
+        self.record(format!("has-pod({})", shown(which)));
+        self.running(which).next().is_some()
+    }
+
+    pub(crate) fn has_ready_pod(&self, which: &PodSelection, at_least: u64) -> bool {
+        let at_least = Duration::from_millis(at_least);
+        self.record(format!("has-ready-pod({}, {at_least:?})", shown(which)));
+        let mut pods = self.running(which);
+        pods.any(|pod| pod.ready.is_some_and(|lasting| lasting >= at_least))
+    }
+
+    pub(crate) fn all_pods_ready(&self, which: &PodSelection, at_least: u64) -> bool {
+        let at_least = Duration::from_millis(at_least);
+        self.record(format!("all-pods-ready({}, {at_least:?})", shown(which)));
+        let mut pods = self.running(which);
+        let mut rest = self.running(which);
+        rest.next().is_some()
+            && pods.all(|pod| pod.ready.is_some_and(|lasting| lasting >= at_least))
+    }
+
+    pub(crate) fn has_pod_in_phase(&self, which: &PodSelection, phase: PodPhase) -> bool {
+        self.record(format!("has-pod-in-phase({}, {phase:?})", shown(which)));
+        let mut pods = self.0.pods.iter();
+        pods.any(|pod| pod.phase == phase && pod.is(which))
+    }
+}
+
+/// Such as `kube-system DaemonSet/cni app=cni`; `*` for all.
+fn shown(which: &PodSelection) -> String {
+    let mut text = which.namespace.clone().unwrap_or_default();
+    if let Some((kind, name)) = &which.controller {
+        let _ = write!(text, " {kind}/{name}");
+    }
+    for (key, value) in &which.labels {
+        let _ = write!(text, " {key}={value}");
+    }
+    match text.trim_start() {
+        "" => "*".into(),
+        shown => shown.into(),
+    }
+}

@@ -1,0 +1,46 @@
+//! On wasm: what stands beside the node comes from the host too.
+
+use crate::__guest::Source;
+use crate::__guest::bindings::node_readiness::policy::pods;
+use crate::{PodPhase, PodSelection};
+
+impl Source {
+    pub(crate) fn has_pod(&self, which: &PodSelection) -> bool {
+        pods::has_pod(&selection(which))
+    }
+
+    pub(crate) fn has_ready_pod(&self, which: &PodSelection, at_least: u64) -> bool {
+        pods::has_ready_pod(&selection(which), at_least)
+    }
+
+    pub(crate) fn all_pods_ready(&self, which: &PodSelection, at_least: u64) -> bool {
+        pods::all_pods_ready(&selection(which), at_least)
+    }
+
+    pub(crate) fn has_pod_in_phase(&self, which: &PodSelection, phase: PodPhase) -> bool {
+        let phase = match phase {
+            PodPhase::Pending => pods::Phase::Pending,
+            PodPhase::Running => pods::Phase::Running,
+            PodPhase::Succeeded => pods::Phase::Succeeded,
+            PodPhase::Failed => pods::Phase::Failed,
+            PodPhase::Unknown => pods::Phase::Unknown,
+        };
+        pods::has_pod_in_phase(&selection(which), phase)
+    }
+}
+
+fn selection(which: &PodSelection) -> pods::Selection {
+    let controller = which.controller.as_ref();
+    let label = |(key, value): &(String, String)| pods::Label {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    pods::Selection {
+        namespace: which.namespace.clone(),
+        controller: controller.map(|(kind, name)| pods::Controller {
+            kind: kind.clone(),
+            name: name.clone(),
+        }),
+        labels: which.labels.iter().map(label).collect(),
+    }
+}

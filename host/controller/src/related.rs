@@ -1,0 +1,130 @@
+//! What belongs to nodes and stands in other objects: watched while some policy asks about it, and at no
+//! other time.
+//!
+//! Kept of it is what a policy can ask about ([`pods`]), and of each node the questions that were read
+//! ([`reads`]): a change that answers them as before brings no node back.
+
+mod pods;
+mod reads;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use engine::Policy;
+use planner::Timestamp;
+use planner::question::Read;
+use planner::related::{Kind, Lookup, Related};
+
+use pods::Pods;
+use reads::Reads;
+
+use crate::shared::Shared;
+
+pub(crate) use watch::watch;
+
+/// What is known of the objects that belong to nodes.
+#[derive(Debug)]
+pub(crate) struct Known {
+    wanted: tokio::sync::watch::Sender<BTreeSet<Kind>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    states: BTreeMap<Kind, State>,
+    pods: Pods,
+    reads: Reads,
+}
+
+/// How it is with the objects of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// They are all there.
+    Synced,
+    /// They are being listed.
+    Waits,
+    /// They may not be listed or watched: what the API server said.
+    Refused(String),
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            wanted: tokio::sync::watch::Sender::new(BTreeSet::new()),
+            inner: Mutex::default(),
+        }
+    }
+}
+
+impl Known {
+    /// These kinds are watched from now on, and no others.
+    pub(crate) fn want(&self, kinds: BTreeSet<Kind>) {
+        self.wanted.send_if_modified(|wanted| {
+            let changed = *wanted != kinds;
+            *wanted = kinds;
+            changed
+        });
+    }
+
+    /// Of the kinds that a policy asks about the first that is not there, and why.
+    pub(crate) fn lacks(&self, policy: &Policy) -> Option<(Kind, State)> {
+        let inner = self.lock();
+        let state = |kind: &Kind| inner.states.get(kind).cloned().unwrap_or(State::Waits);
+        let mut states = policy.asks().into_iter().map(|kind| (kind, state(&kind)));
+        states.find(|(_, state)| *state != State::Synced)
+    }
+
+    /// The node is gone.
+    pub(crate) fn forget_node(&self, name: &str) {
+        self.lock().reads.forget(name);
+    }
+
+    fn set(&self, kind: Kind, state: State) -> bool {
+        let before = self.lock().states.insert(kind, state.clone());
+        before != Some(state)
+    }
+
+    /// Nobody asks about them any more: nothing of them stays.
+    fn drop_all(&self, kind: Kind) {
+        let mut inner = self.lock();
+        inner.states.remove(&kind);
+        match kind {
+            Kind::Pods => inner.pods = Pods::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code that can panic runs under the lock.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn of(&self, node: &str) -> Related {
+        let is_known = |kind| self.states.get(&kind) == Some(&State::Synced);
+        Related {
+            pods: is_known(Kind::Pods).then(|| self.pods.of(node)),
+        }
+    }
+}
+
+impl Lookup for Shared {
+    fn of(&self, node: &str) -> Related {
+        self.related.lock().of(node)
+    }
+
+    /// What changed since it was looked up may answer otherwise: nobody else would notice.
+    fn was_read(&self, node: &str, related: &Related, reads: &mut dyn Iterator<Item = &Read>) {
+        let mut inner = self.related.lock();
+        let now = inner.of(node);
+        let Some(questions) = inner.reads.remember(node, reads) else {
+            return;
+        };
+        let is_due = reads::differs(&questions, related, &now, Timestamp::now());
+        drop(inner);
+        if is_due {
+            self.nodes_due.add(node.to_owned());
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Questions about what stands beside the node. Each interface has to be granted.
+
+use std::time::Duration;
+
+use planner::pods::PodSelection;
+use planner::question::Question;
+use wasmtime::Result;
+
+use super::Sandbox;
+use crate::contract::pods;
+use crate::failure::Stop;
+
+/// The most labels in one selection.
+const LABELS: usize = 32;
+
+impl pods::Host for Sandbox {
+    fn has_pod(&mut self, which: pods::Selection) -> Result<bool> {
+        let pods = selection(which)?;
+        self.yes(Question::HasPod { pods })
+    }
+
+    fn has_ready_pod(&mut self, which: pods::Selection, at_least: u64) -> Result<bool> {
+        let pods = selection(which)?;
+        let at_least = Duration::from_millis(at_least);
+        self.yes(Question::HasReadyPod { pods, at_least })
+    }
+
+    fn all_pods_ready(&mut self, which: pods::Selection, at_least: u64) -> Result<bool> {
+        let pods = selection(which)?;
+        let at_least = Duration::from_millis(at_least);
+        self.yes(Question::AllPodsReady { pods, at_least })
+    }
+
+    fn has_pod_in_phase(&mut self, which: pods::Selection, phase: pods::Phase) -> Result<bool> {
+        let pods = selection(which)?;
+        let phase = phase.into();
+        self.yes(Question::HasPodInPhase { pods, phase })
+    }
+}
+
+fn selection(which: pods::Selection) -> Result<Box<PodSelection>, Stop> {
+    if which.labels.len() > LABELS {
+        return Err(Stop::Questions("32 labels of a pod"));
+    }
+    Ok(Box::new(which.into()))
+}

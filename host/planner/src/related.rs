@@ -1,0 +1,125 @@
+//! What belongs to a node and stands in other objects. A policy asks about it by interfaces of their own,
+//! which have to be granted.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::pods::Pod;
+use crate::question::{Answer, Question, Read};
+
+/// The objects that belong to one node, as they are at one moment. A clone is cheap. By default nothing is
+/// known of any.
+#[derive(Debug, Clone, Default)]
+pub struct Related {
+    /// The pods on it; none: it is not known which there are.
+    pub pods: Option<Arc<[Pod]>>,
+}
+
+/// A kind of objects that belong to nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Pods that are bound to it.
+    Pods,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Pods];
+
+    /// The interface of the contract by which a policy asks about them, without package and version.
+    pub fn interface(self) -> &'static str {
+        match self {
+            Self::Pods => "pods",
+        }
+    }
+
+    /// The API's word for such objects.
+    pub fn objects(self) -> &'static str {
+        match self {
+            Self::Pods => "pods",
+        }
+    }
+}
+
+impl Question {
+    /// The kind of objects beside the node that it is about; none: the node itself, its rule, or time.
+    pub fn about(&self) -> Option<Kind> {
+        match self {
+            Self::HasPod { .. }
+            | Self::HasReadyPod { .. }
+            | Self::AllPodsReady { .. }
+            | Self::HasPodInPhase { .. } => Some(Kind::Pods),
+            _ => None,
+        }
+    }
+}
+
+impl Related {
+    /// It is known that nothing belongs to the node.
+    pub fn nothing() -> Self {
+        Self {
+            pods: Some(Arc::default()),
+        }
+    }
+
+    /// The answer to a question about these objects, and when time alone changes it. None: it is about
+    /// something else. Of what is not known the answer is of no type that a policy takes: a policy that asks
+    /// about it fails, and does not take it for absent.
+    pub fn answer(
+        &self,
+        question: &Question,
+        now: Timestamp,
+    ) -> Option<(Answer, Option<Timestamp>)> {
+        question.about()?;
+        let Some(pods) = &self.pods else {
+            return Some((Answer::Text(None), None));
+        };
+        Some(match question {
+            Question::HasPod { pods: which } => which.any(pods),
+            Question::HasReadyPod {
+                pods: which,
+                at_least,
+            } => which.any_ready(pods, *at_least, now),
+            Question::AllPodsReady {
+                pods: which,
+                at_least,
+            } => which.all_ready(pods, *at_least, now),
+            Question::HasPodInPhase { pods: which, phase } => which.any_in(pods, *phase),
+            _ => return None,
+        })
+    }
+}
+
+/// Somebody who knows what belongs to each node.
+pub trait Lookup: Sync {
+    /// What belongs to this node now.
+    fn of(&self, node: &str) -> Related;
+
+    /// Policies have read this to decide about the node: what belongs to it was then as given here.
+    fn was_read(&self, node: &str, related: &Related, reads: &mut dyn Iterator<Item = &Read>) {
+        let _ = (node, related, reads);
+    }
+}
+
+/// Nothing belongs to any node.
+impl Lookup for () {
+    fn of(&self, _: &str) -> Related {
+        Related::nothing()
+    }
+}
+
+/// By the name of the node. Nothing belongs to those that are not there.
+impl Lookup for HashMap<String, Related> {
+    fn of(&self, node: &str) -> Related {
+        self.get(node).cloned().unwrap_or_else(Related::nothing)
+    }
+}
+
+impl fmt::Debug for dyn Lookup + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lookup")
+    }
+}
