@@ -47,21 +47,32 @@ pub(super) async fn ask(command: &[String]) -> Outcome {
         }
         Ok(Ok(status)) => {
             group.clear().await;
-            let message = format!("Command {name} failed ({status}): {}", start(&said));
+            let message = with_output(format!("Command {name} failed ({status})"), &said);
             return Outcome::unready(FAILED, message);
         }
         Ok(Err(error)) => format!(
             "Command {name} cannot be waited for: {}",
             serve::chain(&error)
         ),
-        Err(_) => format!(
-            "Command {name} did not end within {} s: {}",
-            PATIENCE.as_secs(),
-            start(&said)
-        ),
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            with_output(
+                format!("Command {name} did not end within {seconds} s"),
+                &said,
+            )
+        }
     };
     group.kill().await;
     Outcome::failed(FAILED, message)
+}
+
+/// A message, with what the command printed, if it did.
+fn with_output(message: String, said: &[u8]) -> String {
+    let printed = start(said);
+    if printed.is_empty() {
+        return message;
+    }
+    format!("{message}: {printed}")
 }
 
 impl Group {
@@ -154,4 +165,17 @@ fn keep(said: &mut Vec<u8>, part: Option<&[u8]>) {
     let part = part.unwrap_or_default();
     let room = READ.saturating_sub(said.len());
     said.extend_from_slice(part.get(..room).unwrap_or(part));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_printed_nothing_has_no_colon() {
+        let message = || "Command c failed".to_owned();
+        assert_eq!(with_output(message(), b""), "Command c failed");
+        assert_eq!(with_output(message(), b"\n"), "Command c failed");
+        assert_eq!(with_output(message(), b"why\n"), "Command c failed: why");
+    }
 }
