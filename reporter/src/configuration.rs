@@ -139,8 +139,26 @@ impl<'a> Environment<'a> {
         (self.read)(name).filter(|value| !value.is_empty())
     }
 
-    fn is_true(&self, name: &str) -> bool {
-        self.get(name).as_deref() == Some("true")
+    /// As the Go project's reporter reads it: only `true` is true. What is neither is told.
+    fn impersonates(&mut self) -> bool {
+        let text = self.get("IMPERSONATE_NODE");
+        if let Some(text) = text
+            .as_deref()
+            .filter(|text| !matches!(*text, "true" | "false"))
+        {
+            self.warnings.push(format!(
+                "IMPERSONATE_NODE={text}: only true counts; it writes under its own name, and not as its node"
+            ));
+        }
+        text.as_deref() == Some("true")
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, String> {
+        match self.get(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(text) => Err(format!("{name}={text}: give true, or false")),
+        }
     }
 
     /// A duration; what is none counts as `default`.
@@ -214,6 +232,10 @@ impl<'a> Environment<'a> {
             problems.push(format!("METRICS_BIND_ADDRESS={address}: {why}"));
             None
         });
+        let unknown_on_exit = self.flag("UNKNOWN_ON_EXIT").unwrap_or_else(|problem| {
+            problems.push(problem);
+            false
+        });
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -222,8 +244,8 @@ impl<'a> Environment<'a> {
             checks,
             heartbeat,
             metrics,
-            impersonate: self.is_true("IMPERSONATE_NODE"),
-            unknown_on_exit: self.is_true("UNKNOWN_ON_EXIT"),
+            impersonate: self.impersonates(),
+            unknown_on_exit,
         })
     }
 }

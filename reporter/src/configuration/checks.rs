@@ -160,13 +160,15 @@ fn check(environment: &mut Environment<'_>, draft: Draft, place: Place) -> Resul
         }
         (Some(endpoint), None) => {
             let ca_file = ca_file.or_else(|| Some(environment.get("CHECK_CA_FILE")?.into()));
+            let has_file = ca_file.is_some();
             let trust = Trust::new(ca_file);
             match probe(endpoint, trust).map_err(|why| format!("{}={why}", place.endpoint()))? {
                 Probe::Http {
                     endpoint,
                     url,
                     mut trust,
-                } if url.scheme_str() == Some("https") => {
+                    // A redirect may lead from http to https.
+                } if has_file || url.scheme_str() == Some("https") => {
                     let name = place.name("CHECK_CA_FILE", "caFile");
                     trust.config().map_err(|why| format!("{name}={why}"))?;
                     Probe::Http {
@@ -204,9 +206,14 @@ fn check(environment: &mut Environment<'_>, draft: Draft, place: Place) -> Resul
 fn probe(endpoint: String, trust: Trust) -> Result<Probe, String> {
     let wrong = |why: &str| format!("{endpoint}: {why}");
     let form = "give http://HOST[:PORT]/PATH, https://HOST[:PORT]/PATH or tcp://HOST:PORT";
-    let url: Uri = endpoint
-        .parse()
-        .map_err(|error| wrong(&format!("{error}: {form}")))?;
+    let url: Uri = endpoint.parse().map_err(|error| {
+        let rest = endpoint.split_once("://").map(|(_, rest)| rest);
+        // Parsing says something less helpful of these.
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
+            return wrong(&format!("there is no host in it: {form}"));
+        }
+        wrong(&format!("{error}: {form}"))
+    })?;
     let host = url.host().filter(|host| !host.is_empty());
     let host = host
         .ok_or_else(|| wrong(&format!("there is no host in it: {form}")))?

@@ -30,7 +30,7 @@ fn problem(more: &[(&str, &str)]) -> String {
 
 #[test]
 fn compat_047_what_is_not_set_has_its_default() {
-    let (configuration, warnings) = with(&[("CHECK_INTERVAL", ""), ("IMPERSONATE_NODE", "yes")]);
+    let (configuration, warnings) = with(&[("CHECK_INTERVAL", ""), ("IMPERSONATE_NODE", "")]);
     let configuration = configuration.unwrap();
     assert_eq!(warnings, [""; 0]);
     let Configuration {
@@ -156,8 +156,12 @@ fn compat_047_a_duration_that_is_none_is_told_and_has_its_default() {
 #[test]
 fn compat_047_an_endpoint_needs_a_host() {
     for (endpoint, expected) in [
-        ("http://", "CHECK_ENDPOINT=http://: "),
-        ("http:///healthz", "CHECK_ENDPOINT=http:///healthz: "),
+        ("http://", "CHECK_ENDPOINT=http://: there is no host in it"),
+        (
+            "http:///healthz",
+            "CHECK_ENDPOINT=http:///healthz: there is no host in it",
+        ),
+        ("http://?x", "there is no host in it"),
         ("http://:8080/", "there is no host in it"),
         ("/healthz", "there is no host in it"),
         ("localhost", "only http, https and tcp"),
@@ -245,9 +249,40 @@ fn what_cannot_be_meant_is_told() {
             &[https, ("CHECK_CA_FILE", "/nowhere")],
             "CHECK_CA_FILE=/nowhere: ",
         ),
+        (&[("CHECK_CA_FILE", "/nowhere")], "CHECK_CA_FILE=/nowhere: "),
+        (
+            &[("UNKNOWN_ON_EXIT", "yes")],
+            "UNKNOWN_ON_EXIT=yes: give true, or false",
+        ),
     ] {
         let problem = problem(variables);
         assert!(problem.contains(expected), "{variables:?}: {problem}");
+    }
+}
+
+/// The Go project's reporter takes everything but `true` for false, and a pod of it must start here.
+#[test]
+fn compat_047_only_true_impersonates_and_what_is_neither_is_told() {
+    for (text, acts, told) in [
+        ("true", true, 0),
+        ("false", false, 0),
+        ("", false, 0),
+        ("True", false, 1),
+        ("yes", false, 1),
+    ] {
+        let (configuration, warnings) = with(&[("IMPERSONATE_NODE", text)]);
+        assert_eq!(configuration.unwrap().impersonate, acts, "{text}");
+        assert_eq!(warnings.len(), told, "{warnings:?}");
+        for warning in warnings {
+            assert!(
+                warning.starts_with(&format!("IMPERSONATE_NODE={text}: ")),
+                "{warning}"
+            );
+        }
+        let (configuration, _) = with(&[("UNKNOWN_ON_EXIT", text)]);
+        if let Ok(configuration) = configuration {
+            assert_eq!(configuration.unknown_on_exit, acts, "{text}");
+        }
     }
 }
 

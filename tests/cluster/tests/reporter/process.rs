@@ -29,7 +29,7 @@ async fn compat_047_what_is_missing_or_wrong_ends_it_with_1() {
         (full.clone().set("NODE_NAME", ""), "not set: NODE_NAME;"),
         (
             full.clone().set("CHECK_ENDPOINT", "http:///healthz"),
-            "CHECK_ENDPOINT=http:///healthz: invalid format: give http://HOST[:PORT]/PATH, ",
+            "CHECK_ENDPOINT=http:///healthz: there is no host in it: give http://HOST[:PORT]/PATH, ",
         ),
         (
             full.clone().set("CHECK_ENDPOINT", "http://:8765/healthz"),
