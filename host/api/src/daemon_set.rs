@@ -4,6 +4,8 @@
 //! A rule whose taint keeps away the pods that report its condition waits for ever: on no node that
 //! carries the taint can they begin. Everybody builds that once.
 
+mod ring;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -13,13 +15,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     LabelSelector, LabelSelectorRequirement, ObjectMeta, Time,
 };
 use planner::facts::Texts;
-use planner::rule::{Effect, Rule};
+use planner::rule::{Effect, Rule, TaintId};
 use serde::{Deserialize, Deserializer};
 
 use crate::lenient;
 use crate::selector::Selector;
 use crate::slim::resource;
 use crate::toleration::{Taint, tolerates};
+
+pub use ring::{Ring, rings};
 
 /// What the pods of a DaemonSet report where no container says so: condition types, separated by
 /// commas. On the DaemonSet or on its pods.
@@ -47,8 +51,7 @@ pub struct Blocked {
     pub daemon_set: String,
     /// Condition types of the rule that its pods report.
     conditions: Vec<String>,
-    key: String,
-    effect: Effect,
+    toleration: String,
 }
 
 impl fmt::Display for Blocked {
@@ -56,14 +59,13 @@ impl fmt::Display for Blocked {
         let Self {
             daemon_set,
             conditions,
-            key,
-            effect,
+            toleration,
         } = self;
         let conditions = conditions.join(", ");
         write!(
             f,
             "DaemonSet {daemon_set} reports {conditions}, but its pods do not tolerate the taint that waits for it: \
-             give them the toleration {{key: {key}, operator: Exists, effect: {effect}}}"
+             give them the toleration {toleration}"
         )
     }
 }
@@ -72,27 +74,36 @@ impl DaemonSet {
     /// Does the taint of a rule, which selects these nodes, keep the pods from reporting what the rule waits
     /// for?
     pub fn blocked_by(&self, rule: &Rule, selector: &Selector) -> Option<Blocked> {
+        let conditions = self.reported(rule);
+        let blocked = !conditions.is_empty()
+            && self.is_kept_away_by(rule)
+            && self.places.iter().any(|place| place.overlaps(selector));
+        blocked.then(|| Blocked {
+            daemon_set: self.name(),
+            conditions,
+            toleration: toleration(rule),
+        })
+    }
+
+    /// The conditions of a rule that its pods report.
+    fn reported(&self, rule: &Rule) -> Vec<String> {
         let required = |name: &&String| {
             let mut all = rule.requirements.iter();
             all.any(|requirement| requirement.condition == **name)
         };
-        let conditions: Vec<String> = self.reports.iter().filter(required).cloned().collect();
+        self.reports.iter().filter(required).cloned().collect()
+    }
+
+    /// Is it one of which no pod begins where the taint of this rule is?
+    fn is_kept_away_by(&self, rule: &Rule) -> bool {
         let taint = Taint {
             key: &rule.taint.key,
             value: rule.taint_value.as_deref().unwrap_or_default(),
             effect: rule.taint.effect.as_str(),
         };
-        let blocked = !conditions.is_empty()
-            && self.metadata.deletion_timestamp.is_none()
+        self.metadata.deletion_timestamp.is_none()
             && keeps_away(rule)
             && !tolerates(&self.tolerations, taint)
-            && self.places.iter().any(|place| place.overlaps(selector));
-        blocked.then(|| Blocked {
-            daemon_set: self.name(),
-            conditions,
-            key: rule.taint.key.clone(),
-            effect: rule.taint.effect,
-        })
     }
 
     /// `namespace/name`
@@ -103,6 +114,12 @@ impl DaemonSet {
             None => name.to_owned(),
         }
     }
+}
+
+/// What tolerates the taint of this rule.
+fn toleration(rule: &Rule) -> String {
+    let TaintId { key, effect } = &rule.taint;
+    format!("{{key: {key}, operator: Exists, effect: {effect}}}")
 }
 
 /// Can the taint of this rule keep a pod away?

@@ -30,7 +30,11 @@ impl Selector {
     /// The first thing that is wrong, with its place below `spec.nodeSelector`.
     pub fn parse(selector: &LabelSelector) -> Result<Self, InvalidSelector> {
         check_all(selector)?;
-        let mut demands: Vec<_> = demands(selector).collect();
+        Ok(Self::of(demands(selector).collect()))
+    }
+
+    /// Demands together, those on one label put into one.
+    fn of(mut demands: Vec<(String, Allowed)>) -> Self {
         demands.sort_by(|(one, _), (other, _)| one.cmp(other));
         demands.dedup_by(|(key, more), (kept, allowed)| {
             let same = key == kept;
@@ -39,13 +43,24 @@ impl Selector {
             }
             same
         });
-        Ok(Self(demands))
+        Self(demands)
     }
 
     /// Selects no node.
     pub fn nothing() -> Self {
         let key = "readiness.node.x-k8s.io/none".to_owned();
         Self(vec![(key, Allowed::nothing())])
+    }
+
+    /// Selects the nodes that both select.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self::of(self.0.iter().chain(&other.0).cloned().collect())
+    }
+
+    /// Can there be a node that it selects?
+    pub fn is_possible(&self) -> bool {
+        self.0.iter().all(|(_, allowed)| allowed.is_possible())
     }
 
     /// Does it select a node with these labels?

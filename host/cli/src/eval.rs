@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use api::daemon_set::rings;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide, field};
 use controller::is_frozen;
@@ -105,8 +106,8 @@ Input:
   without a status shows none of its conditions. DaemonSets among the nodes are looked at for one
   thing: a warning says where pods that report a condition (by the variable CONDITION_TYPE or CHECKS
   of a container, or the annotation readiness.node.x-k8s.io/reports) do not tolerate the taint of a
-  rule that waits for it. Pods among the nodes are those that a policy can ask about; of a cluster they
-  are read only where one does.
+  rule that waits for it, or where those of several rules keep each other away. Pods among the nodes
+  are those that a policy can ask about; of a cluster they are read only where one does.
 
 Result:
   One entry for each rule and node that the rule selects, and for each node on which a rule that
@@ -371,13 +372,21 @@ fn tell_of_missing(rules: &[ActiveRule], given: &Given) {
     }
 }
 
-/// Pods that report what a rule waits for, and that its taint keeps away.
+/// Pods that report what a rule waits for, and that its taint keeps away, or that of a rule that waits in turn.
 fn warn(rules: &[ActiveRule], daemon_sets: &[api::DaemonSet]) {
-    for active in rules {
+    let pairs: Vec<_> = rules
+        .iter()
+        .map(|active| (&*active.rule, &*active.selector))
+        .collect();
+    for ((rule, selector), rings) in pairs.iter().zip(rings(&pairs, daemon_sets)) {
+        let name = &rule.name;
         for set in daemon_sets {
-            if let Some(blocked) = set.blocked_by(&active.rule, &active.selector) {
-                output::warning(format_args!("rule '{}': {blocked}", active.rule.name));
+            if let Some(blocked) = set.blocked_by(rule, selector) {
+                output::warning(format_args!("rule '{name}': {blocked}"));
             }
+        }
+        for ring in rings {
+            output::warning(format_args!("rule '{name}': {ring}"));
         }
     }
 }

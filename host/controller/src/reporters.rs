@@ -1,23 +1,25 @@
 //! The deadlock that everybody builds once: pods that report a condition, and do not tolerate the taint that
-//! waits for it.
+//! waits for it; or the reporters of several rules that keep each other away.
 //!
 //! DaemonSets are not watched: they are listed when rules change, and now and then. Whoever may not list
 //! them loses this check and nothing else.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use api::daemon_set::{DaemonSet, keeps_away};
+use api::daemon_set::{DaemonSet, keeps_away, rings};
 use kube::Client;
 use kube::api::Api;
 use planner::rule::TaintPrefixes;
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 use crate::client::{RequestError, all_pages, within};
+use crate::decide::ActiveRule;
 use crate::shared::Shared;
 
 /// The condition of a rule that says it.
@@ -149,7 +151,7 @@ pub(crate) async fn watch(shared: &Shared) {
 
 async fn look(shared: &Shared) {
     let rules = shared.rules();
-    let usable = || rules.active.iter().filter(|active| !active.stalled);
+    let usable = || usable(&rules.active);
     let may_be_blocked = usable().any(|active| keeps_away(&active.rule));
     let sets = if may_be_blocked {
         let client = &shared.client;
@@ -160,18 +162,11 @@ async fn look(shared: &Shared) {
     } else {
         Vec::new()
     };
-    let mut found = BTreeMap::new();
-    for active in usable() {
-        let blocked = sets
-            .iter()
-            .filter_map(|set| set.blocked_by(&active.rule, &active.selector));
-        let mut blocked: Vec<_> = blocked.collect();
-        blocked.sort();
-        let told: Vec<_> = blocked.iter().map(ToString::to_string).collect();
-        if !told.is_empty() {
-            found.insert(active.rule.uid.clone(), told.join("; "));
-        }
-    }
+    // With many rules it takes longer than others should wait.
+    let asked = Arc::clone(&rules);
+    let Ok(found) = spawn_blocking(move || blocked(&asked.active, &sets)).await else {
+        return;
+    };
     let before = shared.reporters.known().replace(found.clone());
     for active in usable() {
         let rule = &active.rule;
@@ -183,11 +178,35 @@ async fn look(shared: &Shared) {
         if was.is_some() && now.is_none() {
             info!(
                 rule = rule.name,
-                "the pods that report what the rule waits for tolerate its taint now"
+                "no taint of a rule keeps away the pods that report what the rule waits for any more"
             );
             // If it comes again it is news again.
             shared.events.settled(&rule.uid, CONDITION);
         }
         shared.status_due(&rule.name);
     }
+}
+
+fn usable(active: &[ActiveRule]) -> impl Iterator<Item = &ActiveRule> {
+    active.iter().filter(|active| !active.stalled)
+}
+
+/// What keeps the reporters of rules away, by their UIDs.
+fn blocked(active: &[ActiveRule], sets: &[DaemonSet]) -> BTreeMap<String, String> {
+    let rules: Vec<_> = usable(active)
+        .map(|active| (&*active.rule, &*active.selector))
+        .collect();
+    let rings = rings(&rules, sets);
+    let mut found = BTreeMap::new();
+    for ((rule, selector), rings) in rules.iter().zip(rings) {
+        let own = sets.iter().filter_map(|set| set.blocked_by(rule, selector));
+        let mut own: Vec<_> = own.collect();
+        own.sort();
+        let own = own.iter().map(ToString::to_string);
+        let told: Vec<_> = own.chain(rings.iter().map(ToString::to_string)).collect();
+        if !told.is_empty() {
+            found.insert(rule.uid.clone(), told.join("; "));
+        }
+    }
+    found
 }

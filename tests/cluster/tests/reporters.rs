@@ -32,8 +32,15 @@ fn warning(name: &str) -> String {
 }
 
 fn tolerate(cluster: &Cluster, name: &str) {
-    let toleration = json!([{"key": GUIDE_TAINT, "operator": "Exists", "effect": "NoSchedule"}]);
-    let patch = json!({"spec": {"template": {"spec": {"tolerations": toleration}}}}).to_string();
+    tolerate_each(cluster, name, &[GUIDE_TAINT]);
+}
+
+fn tolerate_each(cluster: &Cluster, name: &str, keys: &[&str]) {
+    let all = keys
+        .iter()
+        .map(|key| json!({"key": key, "operator": "Exists", "effect": "NoSchedule"}));
+    let tolerations = Value::Array(all.collect());
+    let patch = json!({"spec": {"template": {"spec": {"tolerations": tolerations}}}}).to_string();
     let patch = ["patch", "daemonset", name, "--patch", &patch];
     cluster.plane.kubectl_ok(&patch).unwrap();
 }
@@ -134,9 +141,11 @@ async fn a_daemon_set_that_its_own_taint_keeps_away_is_told_about_until_it_is_me
     tolerate(&cluster, "agent");
     let mended = |status: &NodeReadinessRuleStatus| told(status) == Some(("False", ""));
     (cluster.until_status("agent", "it is mended", mended).await).unwrap();
-    host.until_logged("the pods that report what the rule waits for tolerate its taint now")
-        .await
-        .unwrap();
+    host.until_logged(
+        "no taint of a rule keeps away the pods that report what the rule waits for any more",
+    )
+    .await
+    .unwrap();
     // A second one. A rule that changes is a reason to look.
     let events = cluster.events("agent", CONDITION).await.unwrap().len();
     cluster.apply(&daemon_set("second").to_string()).unwrap();
@@ -154,6 +163,83 @@ async fn a_daemon_set_that_its_own_taint_keeps_away_is_told_about_until_it_is_me
     })
     .await
     .unwrap();
+    host.terminate().await.unwrap();
+}
+
+/// Each tolerates the taint of its own rule, and not that of the other.
+#[tokio::test]
+async fn reporters_of_two_rules_that_keep_each_other_away_are_told_about_on_both() {
+    const OTHER: &str = "example.com/NetworkReady";
+    const OTHER_TAINT: &str = "readiness.k8s.io/network";
+    let cluster = Cluster::start().await.unwrap();
+    cluster.create_node(&worker("node-1", false)).await.unwrap();
+    let mut network = daemon_set("network");
+    let variables = network.pointer_mut("/spec/template/spec/containers/0/env/0");
+    variables.unwrap()["value"] = json!(OTHER);
+    for (set, taint) in [(daemon_set("agent"), GUIDE_TAINT), (network, OTHER_TAINT)] {
+        cluster.apply(&set.to_string()).unwrap();
+        tolerate_each(
+            &cluster,
+            set["metadata"]["name"].as_str().unwrap(),
+            &[taint],
+        );
+    }
+    let agent = agent_rule("agent", "continuous");
+    let network = agent_rule("network", "continuous")
+        .replace(AGENT, OTHER)
+        .replace(GUIDE_TAINT, OTHER_TAINT);
+    let host = cluster.start_host().await.unwrap();
+    cluster.apply(&agent).unwrap();
+    let quiet = |status: &NodeReadinessRuleStatus| told(status).is_none();
+    (cluster
+        .until_status("agent", "one rule is no ring", quiet)
+        .await)
+        .unwrap();
+
+    cluster.apply(&network).unwrap();
+    let ring = |set: &str, reports: &str, on: &str, other: &str, back: &str, taint: &str| {
+        format!(
+            "DaemonSet default/{set} reports {reports}, but its pods do not tolerate the taint of rule '{on}', which waits \
+             for DaemonSet default/{other}, whose pods do not tolerate the taint of rule '{back}': they keep each other away \
+             for ever; give the pods of default/{set} the toleration {{key: {taint}, operator: Exists, effect: NoSchedule}}"
+        )
+    };
+    let of_agent = ring("agent", AGENT, "network", "network", "agent", OTHER_TAINT);
+    let of_network = ring("network", OTHER, "agent", "agent", "network", GUIDE_TAINT);
+    for (rule, message) in [("agent", &of_agent), ("network", &of_network)] {
+        let blocked = |status: &NodeReadinessRuleStatus| told(status) == Some(("True", message));
+        (cluster
+            .until_status(rule, "the ring is said", blocked)
+            .await)
+            .unwrap();
+        assert_eq!(
+            &cluster.until_event(rule, CONDITION).await.unwrap(),
+            message
+        );
+    }
+    // `host eval` sees it where both rules are given, of the cluster's DaemonSets.
+    let eval = |rules: &str| {
+        let file = cluster.plane.folder().join("rules.yaml");
+        std::fs::write(&file, rules).unwrap();
+        let mut eval = std::process::Command::new(cluster_tests::host_program().unwrap());
+        eval.args(["eval", "--rule"]).arg(&file);
+        eval.arg("--kubeconfig").arg(cluster.kubeconfig());
+        String::from_utf8(eval.output().unwrap().stderr).unwrap()
+    };
+    let both = format!("{agent}\n---\n{network}");
+    assert_eq!(
+        eval(&both),
+        format!("warning: rule 'agent': {of_agent}\nwarning: rule 'network': {of_network}\n")
+    );
+    assert_eq!(eval(&agent), "");
+
+    // One of them is enough, and then it is an order.
+    tolerate_each(&cluster, "agent", &[GUIDE_TAINT, OTHER_TAINT]);
+    for rule in ["agent", "network"] {
+        let mended = |status: &NodeReadinessRuleStatus| told(status) == Some(("False", ""));
+        (cluster.until_status(rule, "it is mended", mended).await).unwrap();
+    }
+    assert_eq!(eval(&both), "");
     host.terminate().await.unwrap();
 }
 

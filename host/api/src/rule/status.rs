@@ -36,7 +36,7 @@ pub struct NodeReadinessRuleStatus {
     /// `Conflict` (an older rule decides about the same taint on some of the nodes), `HoldsNewNodes` (it
     /// holds a node that shows no condition yet; where the gate is installed, from its creation), and,
     /// where it was so, `ReporterBlocked` (pods that report a condition of the rule do not tolerate its
-    /// taint).
+    /// taint, or that of a rule whose own reporters wait for this one).
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 32))]
     #[serde(

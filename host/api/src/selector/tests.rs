@@ -276,6 +276,17 @@ proptest! {
     }
 
     #[test]
+    fn two_together_select_what_both_select(one in any_selector(), other in any_selector()) {
+        let [one, other] = [&one, &other].map(|selector| Selector::parse(selector).unwrap());
+        let both = one.and(&other);
+        for labels in label_sets() {
+            let labels = labels.into_iter().collect();
+            prop_assert_eq!(both.matches(&labels), one.matches(&labels) && other.matches(&labels));
+        }
+        prop_assert_eq!(both.is_possible(), one.overlaps(&other));
+    }
+
+    #[test]
     fn it_covers_another_where_no_label_is_found_that_only_the_other_selects(
         one in any_selector(),
         other in any_selector(),

@@ -158,9 +158,7 @@ async fn option_b_deploys_node_problem_detector_and_the_second_time_nothing_chan
         assert_eq!(pod["dnsPolicy"], "ClusterFirstWithHostNet");
         assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
     }
-    let toleration = json!({
-        "key": "readiness.k8s.io/security-agent-ready", "operator": "Exists", "effect": "NoSchedule",
-    });
+    let toleration = json!({"operator": "Exists", "effect": "NoSchedule"});
     assert_eq!(detector["tolerations"], json!([toleration]));
 
     let again = site.run(SETUP, &variables);

@@ -17,6 +17,7 @@ mod pod;
 mod pods_ready;
 mod problems;
 mod static_pods;
+mod together;
 
 use std::fs;
 
