@@ -228,6 +228,18 @@ pub fn node_problem_detector(progress: &mut dyn FnMut(&str)) -> anyhow::Result<P
     tool(&NODE_PROBLEM_DETECTOR, progress)
 }
 
+/// The folder `/config` of Node Problem Detector's image: the monitors that it brings. It is fetched with its sources.
+///
+/// # Errors
+///
+/// There is no Go, or it cannot fetch it.
+pub fn node_problem_detector_config() -> anyhow::Result<PathBuf> {
+    let module = NODE_PROBLEM_DETECTOR.module;
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let go = Go::find(&Environment::of_process(), modules, &[module.folder])?;
+    Ok(go.fetched(module)?.join("config"))
+}
+
 /// Finds promtool, which checks metrics, and builds it if it is missing (three minutes).
 ///
 /// # Errors

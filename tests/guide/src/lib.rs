@@ -1,6 +1,7 @@
 //! What the tests of the guide and of the other stories share: a control plane that schedules, with the
 //! real scheduler, controllers and host. What is not real is the kubelet: kwok plays it.
 
+mod detector;
 mod history;
 mod workload;
 
@@ -10,6 +11,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::api::PostParams;
 
+pub use detector::start_detector;
 pub use history::{History, follow};
 pub use workload::{Pods, daemon_set, deployment, is_ready, node_of, why_unschedulable};
 

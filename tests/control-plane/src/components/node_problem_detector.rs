@@ -18,27 +18,34 @@ pub struct NodeProblemDetector {
 component!(NodeProblemDetector);
 
 impl NodeProblemDetector {
-    /// Starts it as the administrator: [`NodeProblemDetector::start_as`].
+    /// Starts it as the administrator, for a node that is there and the configuration of a custom plugin.
     ///
     /// # Errors
     ///
-    /// As [`NodeProblemDetector::start_as`].
+    /// As [`NodeProblemDetector::start_with`].
     pub fn start(plane: &ControlPlane, node: &str, plugin: &Path) -> anyhow::Result<Self> {
-        Self::start_as(plane, &plane.kubeconfig(), node, plugin)
+        let arguments = [
+            format!("--hostname-override={node}"),
+            format!("--config.custom-plugin-monitor={}", plugin.display()),
+            "--prometheus-port=0".to_owned(),
+            "--port=0".to_owned(),
+        ];
+        let variables = [("NODE_NAME".to_owned(), node.to_owned())];
+        Self::start_with(plane, &plane.kubeconfig(), &arguments, &variables)
     }
 
-    /// Starts it with a kubeconfig, for a node that is there and the configuration of a custom
-    /// plugin, and waits until it monitors. Its first report comes within a second.
+    /// Starts it with a kubeconfig, and with arguments and variables as a manifest gives them, and waits until it
+    /// monitors. Its first report comes within a second.
     ///
     /// # Errors
     ///
-    /// It cannot be found or built, it ended (a configuration that it cannot read is one reason), or
+    /// It cannot be found or built, it ended (an argument or a configuration that it cannot read is one reason), or
     /// it was not ready in time; with the end of its log.
-    pub fn start_as(
+    pub fn start_with(
         plane: &ControlPlane,
         kubeconfig: &Path,
-        node: &str,
-        plugin: &Path,
+        arguments: &[String],
+        variables: &[(String, String)],
     ) -> anyhow::Result<Self> {
         let program = node_problem_detector(&mut |_| {})?;
         let detector = Component::spawn(plane, "node-problem-detector", &program, |command| {
@@ -48,13 +55,8 @@ impl NodeProblemDetector {
                     "--apiserver-override=?inClusterConfig=false&auth={}",
                     kubeconfig.display(),
                 ))
-                .arg(format!("--hostname-override={node}"))
-                .arg(format!(
-                    "--config.custom-plugin-monitor={}",
-                    plugin.display()
-                ))
-                .args(["--prometheus-port=0", "--port=0"])
-                .env("NODE_NAME", node);
+                .args(arguments)
+                .envs(variables.iter().map(|(name, value)| (name, value)));
             // What the plugin's scripts call.
             if let Some(path) = std::env::var_os("PATH") {
                 command.env("PATH", path);

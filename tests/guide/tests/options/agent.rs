@@ -1,17 +1,13 @@
 //! What stands in for Falco, and what reports on it as its manifests say.
 
-use std::fs::{Permissions, create_dir, set_permissions, write};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use cluster_tests::helm::kubeconfig_of;
 use cluster_tests::{Reporter, Settings};
 use control_plane::NodeProblemDetector;
 use futures::future::pending;
-use guide_tests::Guide;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::Api;
+use guide_tests::{Guide, node_of, start_detector};
+use k8s_openapi::api::core::v1::Pod;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -118,16 +114,14 @@ pub(crate) fn reporter_of(guide: &Guide, pod: &Pod, falco: SocketAddr) -> Report
     .unwrap()
 }
 
-/// Starts Node Problem Detector with the guide's ConfigMap as the API server has it, and the token of the
-/// ServiceAccount of its DaemonSet. Only the port of Falco, and the folder that a kubelet would mount, are
-/// others.
+/// Starts Node Problem Detector as its DaemonSet says, when its pod is on the node and Falco's is. Only the port of
+/// Falco is another.
 pub(crate) async fn detector_on(
     guide: &Guide,
     node: &str,
     falco: &FalcoPort,
 ) -> NodeProblemDetector {
-    let kubeconfig = kubeconfig_of(&guide.cluster, "falco", "npd-falco").unwrap();
-    detector_as(guide, &kubeconfig, node, falco, Configured::AsInTheGuide).await
+    detector_as(guide, None, node, falco, Configured::AsInTheGuide).await
 }
 
 /// What the plugin's configuration says.
@@ -140,41 +134,25 @@ pub(crate) enum Configured {
 /// As [`detector_on`], with another way to the API server and another configuration.
 pub(crate) async fn detector_as(
     guide: &Guide,
-    kubeconfig: &Path,
+    kubeconfig: Option<&Path>,
     node: &str,
     falco: &FalcoPort,
     configured: Configured,
 ) -> NodeProblemDetector {
-    let plane = &guide.cluster.plane;
-    let maps = Api::<ConfigMap>::namespaced(guide.cluster.client.clone(), "falco");
-    let data = maps.get("npd-falco-config").await.unwrap().data.unwrap();
-    let folder = plane.folder().join(format!("config-{node}"));
-    create_dir(&folder).unwrap();
-
-    let script = folder.join("check-falco.sh");
-    let port = falco.address.port().to_string();
-    write(&script, replaced(&data["check-falco.sh"], "8765", &port)).unwrap();
-    set_permissions(&script, Permissions::from_mode(0o555)).unwrap();
-    let mounted = "/config/plugin/check-falco.sh";
-    let mut config = replaced(
-        &data["falco-plugin.json"],
-        mounted,
-        &script.display().to_string(),
-    );
+    let bound = |pod: &Pod| (node_of(pod).as_deref() == Some(node)).then(|| pod.clone());
+    let on_node = async |selector: &str| {
+        let pods = guide.pods("falco", selector);
+        let what = format!("is bound to {node}");
+        pods.until(&what, bound).await.unwrap()
+    };
+    on_node("app.kubernetes.io/instance=falco").await;
+    let pod = on_node("app.kubernetes.io/name=npd-falco").await;
+    let port = falco.port().to_string();
+    let mut replaced = vec![("8765", port.as_str())];
     if let Configured::SkipInitialStatus = configured {
         let last = "\"concurrency\": 1";
-        config = replaced(
-            &config,
-            last,
-            &format!("{last}, \"skip_initial_status\": true"),
-        );
+        replaced.push((last, "\"concurrency\": 1, \"skip_initial_status\": true"));
     }
-    let plugin = folder.join("falco-plugin.json");
-    write(&plugin, config).unwrap();
-    NodeProblemDetector::start_as(plane, kubeconfig, node, &plugin).unwrap()
-}
-
-fn replaced(text: &str, old: &str, new: &str) -> String {
-    assert!(text.contains(old), "{old} in {text}");
-    text.replace(old, new)
+    let started = start_detector(guide, &pod, kubeconfig, &replaced).await;
+    started.unwrap()
 }

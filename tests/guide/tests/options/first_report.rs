@@ -8,8 +8,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use cluster_tests::GUIDE_TAINT;
 use cluster_tests::proxy::{Fault, Proxy};
-use cluster_tests::{GUIDE_TAINT, worker};
 use control_plane::NodeProblemDetector;
 use futures::future::BoxFuture;
 use guide_tests::{History, condition, deployment, is_ready, taint_keys};
@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::agent::{Configured, FalcoPort, detector_as};
+use crate::linux_worker;
 use crate::option_b::{PROBLEM, RULE};
 use crate::site::Site;
 
@@ -133,14 +134,14 @@ impl Watched {
         let guide = &site.guide;
         let client = &guide.cluster.client;
         let history = History::of_node(client.clone(), name).await.unwrap();
-        guide.join(&worker(name, true)).await.unwrap();
+        guide.join(&linux_worker(name)).await.unwrap();
         let mut falco = FalcoPort::new();
         falco.start_slowly().await;
         let corrected = watch::Sender::new(false);
         let hook = stop_at_the_second_report(name, &corrected);
         let proxy = Proxy::start(client.clone(), Arc::new(hook)).await.unwrap();
         let kubeconfig = proxy.kubeconfig(&guide.cluster).unwrap();
-        let detector = detector_as(guide, &kubeconfig, name, &falco, configured).await;
+        let detector = detector_as(guide, Some(&kubeconfig), name, &falco, configured).await;
         Self {
             history,
             falco,

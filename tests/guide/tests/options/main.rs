@@ -18,6 +18,8 @@ mod option_a;
 mod option_b;
 mod site;
 
+use cluster_tests::{NodeSpec, worker};
+
 /// The folder of the guide, as somebody at the root of the repository types it.
 const EXAMPLE: &str = "examples/security-agent-readiness";
 /// The guide's command for the taints of all nodes.
@@ -25,3 +27,11 @@ const TAINTS: &str = "kubectl get nodes -o custom-columns=NAME:.metadata.name,TA
 /// How it prints the guide's taint.
 const HELD: &str =
     "[map[effect:NoSchedule key:readiness.k8s.io/security-agent-ready value:pending]]";
+
+/// A worker that joins with the guide's taint, as a kubelet on Linux labels it.
+fn linux_worker(name: &str) -> NodeSpec {
+    let mut node = worker(name, true);
+    node.labels
+        .push(("kubernetes.io/os".to_owned(), "linux".to_owned()));
+    node
+}

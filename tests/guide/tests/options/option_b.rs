@@ -1,11 +1,11 @@
 //! Option B: Node Problem Detector, and a rule that holds a node whenever Falco is not ready.
 
-use cluster_tests::worker;
 use guide_tests::{deployment, node_of};
 use kube::ResourceExt;
 
 use crate::HELD;
 use crate::agent::{FalcoPort, detector_on};
+use crate::linux_worker;
 use crate::site::Site;
 
 pub(crate) const RULE: &str = "security-agent-readiness-rule-npd";
@@ -18,7 +18,7 @@ async fn option_b_a_workload_waits_whenever_falco_is_down() {
     let site = Site::start().await;
     let guide = &site.guide;
     let cluster = &guide.cluster;
-    guide.join(&worker("worker-1", true)).await.unwrap();
+    guide.join(&linux_worker("worker-1")).await.unwrap();
     site.install_npd_variant("npd-variant/security-agent-readiness-rule-npd-plain.yaml")
         .await;
     cluster.apply(&deployment("web")).unwrap();

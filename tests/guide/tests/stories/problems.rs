@@ -1,35 +1,34 @@
 //! Problems that Node Problem Detector reports.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use cluster_tests::Cluster;
-use cluster_tests::helm::kubeconfig_of;
-use control_plane::NodeProblemDetector;
-use guide_tests::Guide;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::Api;
-use serde_json::json;
+use control_plane::node_problem_detector_config;
+use guide_tests::{Guide, start_detector};
 
 use crate::{linux_worker, page, pod};
 
-/// The plugin of the story's ConfigMap as files, its scripts with files of this test in the place of `/proc`.
-async fn mounted(cluster: &Cluster, proc: &Path) -> PathBuf {
-    let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "kube-system");
-    let folder = cluster.plane.folder().join("gate");
-    fs::create_dir(&folder).unwrap();
-    for (name, text) in maps.get("problem-gate").await.unwrap().data.unwrap() {
-        let proc = proc.display().to_string();
+/// The kernel's monitors of Node Problem Detector's image, with a file of this test in the place of the kernel's log.
+fn monitors_of_the_image(folder: &Path) -> PathBuf {
+    let log = folder.join("kern.log");
+    fs::write(&log, "").unwrap();
+    let config = folder.join("config");
+    fs::create_dir(&config).unwrap();
+    for entry in fs::read_dir(node_problem_detector_config().unwrap()).unwrap() {
+        let entry = entry.unwrap();
+        // The others are of other systems, or folders.
+        if !entry.file_type().unwrap().is_file() {
+            continue;
+        }
+        let text = fs::read_to_string(entry.path()).unwrap();
+        let file = "\"plugin\": \"filelog\", \"pluginConfig\": {\"timestamp\": \"^.{15}\", \
+                    \"message\": \"kernel: (.*)\", \"timestampFormat\": \"Jan _2 15:04:05\"}";
         let text = text
-            .replace("/proc", &proc)
-            .replace("/gate", &folder.display().to_string())
-            .replace("\"10s\"", "\"1s\"");
-        let path = folder.join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o555)).unwrap();
+            .replace("\"plugin\": \"kmsg\"", file)
+            .replace("/dev/kmsg", log.to_str().unwrap());
+        fs::write(config.join(entry.file_name()), text).unwrap();
     }
-    folder.join("plugin.json")
+    config
 }
 
 fn mounts(proc: &Path, options: &str) {
@@ -52,23 +51,21 @@ async fn problems_of_a_node() {
 
     let (mut page, shell) = page("problem-gate", cluster);
     let started = async {
-        pod::on_node(&guide, "problem-gate", "worker-1").await;
+        let pod = pod::on_node(&guide, "problem-gate", "worker-1").await;
         // It is held while nothing is reported, though Node Problem Detector will begin with "False".
         cluster
             .until_tainted("worker-1", "readiness.k8s.io/problems", true)
             .await
             .unwrap();
-        let shorter = json!({"spec": {"policy": {"parameters": {"minReadyTime": "3s"}}}});
-        cluster.patch_rule("problems", shorter).await.unwrap();
-        for kernel in ["KernelDeadlock", "ReadonlyFilesystem"] {
-            cluster
-                .set_condition("worker-1", kernel, "False")
-                .await
-                .unwrap();
-        }
-        let plugin = mounted(cluster, proc.path()).await;
-        let kubeconfig = kubeconfig_of(cluster, "kube-system", "problem-gate").unwrap();
-        NodeProblemDetector::start_as(&cluster.plane, &kubeconfig, "worker-1", &plugin).unwrap()
+        let config = monitors_of_the_image(proc.path());
+        let (config, proc) = (config.to_str().unwrap(), proc.path().to_str().unwrap());
+        let replaced = [
+            ("/proc", proc),
+            ("\"10s\"", "\"1s\""),
+            ("/config/", &format!("{config}/")),
+        ];
+        let started = start_detector(&guide, &pod, None, &replaced).await;
+        started.unwrap()
     };
     let (tried, _detector) = tokio::join!(page.section("Try it", &shell), started);
     tried.unwrap();
