@@ -57,6 +57,8 @@ async fn every_command_of_the_page_can_be_typed() {
     let mut not_run = Vec::new();
     let mut json = Vec::new();
     let mut is_replaced = false;
+    let mut left = Vec::new();
+    let mut removals = Vec::new();
     for line in &lines {
         if line.starts_with("kind ") {
             not_run.push(*line);
@@ -86,8 +88,13 @@ async fn every_command_of_the_page_can_be_typed() {
             "export FALCO_CHART='{}' PATH=\"$PATH:$PWD\"; {typed}",
             chart()
         );
+        let removal = Removal::of(line, &site);
         let said = site.helm.shell(cluster, &typed, folder.path()).await;
         let said = said.unwrap_or_else(|error| panic!("{line}: {error:#}"));
+        if let Some(removal) = removal {
+            assert!(!removal.is_there(&site), "{line} left it");
+            removals.push(removal);
+        }
         if line.contains("custom-columns") {
             for node in ["kind-worker", "by-hand"] {
                 let row = said.lines().find(|row| row.starts_with(node)).unwrap();
@@ -118,12 +125,11 @@ async fn every_command_of_the_page_can_be_typed() {
         } else if line.ends_with("| jq .") {
             json.push(said);
         } else if line.starts_with("kubectl delete nrr") {
-            // Where both rules were, one is left; and none after the undoing.
-            let left = site.state();
-            let left = left
+            let state = site.state();
+            let rules = state
                 .keys()
-                .filter(|key| key.starts_with("NodeReadinessRule/"));
-            assert!(left.count() < 2, "{line}");
+                .filter_map(|key| key.strip_prefix("NodeReadinessRule//"));
+            left.push(rules.map(str::to_owned).collect::<Vec<_>>().join(" "));
         } else if line.ends_with("security-agent-readiness-rule-npd.yaml") && !is_replaced {
             // Both options are on this page, and a cluster has one of them.
             cluster
@@ -133,6 +139,29 @@ async fn every_command_of_the_page_can_be_typed() {
         }
     }
     assert_eq!(not_run, [NOT_RUN]);
+    // Where both rules were, the other one is left; and none after the undoing.
+    let (a, b) = (
+        "security-agent-readiness-rule",
+        "security-agent-readiness-rule-npd",
+    );
+    assert_eq!(left, [b, a, ""]);
+    let [rights, detector] = ["nrr-variant", "npd-variant"].map(|variant| {
+        let is_of =
+            |removal: &&Removal| matches!(removal, Removal::Files(line) if line.contains(variant));
+        removals.iter().filter(is_of).count()
+    });
+    assert_eq!((rights, detector), (2, 1), "{removals:?}");
+    let count = |wanted: Removal| {
+        removals
+            .iter()
+            .filter(|removal| **removal == wanted)
+            .count()
+    };
+    assert_eq!(
+        (count(Removal::Sidecar), count(Removal::HostNetwork)),
+        (2, 1),
+        "{removals:?}"
+    );
     assert_eq!(lines.len(), 39, "{lines:#?}");
     let [ready, problem, dry] = json.try_into().unwrap();
     let read = |text: &String| -> Value { serde_json::from_str(text).unwrap() };
@@ -146,4 +175,58 @@ async fn every_command_of_the_page_can_be_typed() {
     assert_eq!(read(&dry)["affectedNodes"], 1);
     assert_eq!(site.tolerations().as_array().unwrap().len(), 3);
     host.terminate().await.unwrap();
+}
+
+/// What a line of the page takes away.
+#[derive(Debug, PartialEq)]
+enum Removal {
+    /// The reporter in Falco's pods.
+    Sidecar,
+    /// Falco's place on the node's network.
+    HostNetwork,
+    /// The objects of files, by the command that deletes them.
+    Files(String),
+}
+
+impl Removal {
+    /// Of a line that is typed next: what it is to take away has to be there.
+    fn of(line: &str, site: &Site) -> Option<Self> {
+        let removal = if line.contains(r#""$patch":"delete""#) {
+            Self::Sidecar
+        } else if line.contains(r#""hostNetwork":null"#) {
+            Self::HostNetwork
+        } else if line.starts_with("kubectl delete -f") {
+            Self::Files(line.to_owned())
+        } else {
+            return None;
+        };
+        assert!(removal.is_there(site), "before {line}");
+        Some(removal)
+    }
+
+    /// Is any of it there?
+    fn is_there(&self, site: &Site) -> bool {
+        let pod = || site.falco()["spec"]["template"]["spec"].clone();
+        match self {
+            Self::Sidecar => {
+                let pod = pod();
+                let mut containers = pod["containers"].as_array().unwrap().iter();
+                containers.any(|container| container["name"] == "security-status-patcher")
+            }
+            Self::HostNetwork => {
+                let pod = pod();
+                pod["hostNetwork"] == true || pod["dnsPolicy"] == "ClusterFirstWithHostNet"
+            }
+            Self::Files(line) => {
+                let root = cli_tests::program::workspace();
+                let files = line.split(' ').filter(|word| word.ends_with(".yaml"));
+                let files: Vec<_> = files
+                    .map(|file| root.join(file).display().to_string())
+                    .collect();
+                let mut get = vec!["get", "--ignore-not-found", "--output=name"];
+                get.extend(files.iter().flat_map(|file| ["--filename", file]));
+                !site.cluster.plane.kubectl_ok(&get).unwrap().is_empty()
+            }
+        }
+    }
 }
