@@ -1,8 +1,15 @@
 //! Startup taints of autoscalers.
 
 use cluster_tests::Cluster;
+use serde_json::{Value, json};
 
 use crate::{join_alone, linux_worker, page};
+
+/// What is in a file of the story.
+fn object(file: &str) -> Value {
+    let folder = cli_tests::program::workspace().join("examples/autoscaler-startup-taints");
+    serde_saphyr::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap()
+}
 
 const PREFIX: &str = "startup-taint.cluster-autoscaler.kubernetes.io/";
 
@@ -34,6 +41,9 @@ async fn startup_taints_of_autoscalers() {
     ];
     cluster.plane.kubectl_ok(&wait).unwrap();
     page.section("Karpenter", &shell).await.unwrap();
+    let pool = object("karpenter-nodepool.yaml");
+    let taints = &pool["spec"]["template"]["spec"]["startupTaints"];
+    assert_eq!(taints, &json!([object("rule-plain.yaml")["spec"]["taint"]]));
     page.end().unwrap();
     host.terminate().await.unwrap();
 }

@@ -54,21 +54,23 @@ pub async fn start_reporter(
             (replaced.iter()).fold(value, |value, (text, other)| value.replace(text, other));
         settings = settings.set(&variable.name, value);
     }
-    let settings = settings
-        .set("CHECK_INTERVAL", "250ms")
-        .set("METRICS_BIND_ADDRESS", "0");
     let settings = (more.iter()).fold(settings, |settings, (name, value)| {
         settings.set(name, *value)
     });
     let cluster = &guide.cluster;
     let folder = mounted(guide, &pod);
-    Reporter::start_with(
-        &folder,
-        &cluster.server().unwrap(),
-        &cluster.new_log(),
-        &settings,
-    )
-    .unwrap()
+    let start = |settings: &Settings| {
+        let (server, log) = (cluster.server().unwrap(), cluster.new_log());
+        Reporter::start_with(&folder, &server, &log, settings).unwrap()
+    };
+    // Nothing in the manifest is wrong: what cannot be read is logged before the first check.
+    let mut as_written = start(&settings);
+    let begun = format!(" of node {node}: ");
+    as_written.until_logged(&begun).await.unwrap();
+    let log = as_written.log().unwrap();
+    assert!(!log.contains(" is taken"), "{log}");
+    as_written.terminate().await.unwrap();
+    start(&settings.set("CHECK_INTERVAL", "250ms"))
 }
 
 /// What is mounted for the pod's ServiceAccount: a token that is bound to the pod, and the authority.
