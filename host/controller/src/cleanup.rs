@@ -75,6 +75,16 @@ pub enum CleanupError {
         /// Who holds it.
         why: String,
     },
+    /// There is no place for the lease, and waiting does not help.
+    #[error(
+        "namespace {namespace} does not exist, and lease {name} would be in it: if what ran there was deleted together with its          namespace, give another one that exists, as --leader-election-namespace=default; else give that of the hosts"
+    )]
+    NoPlace {
+        /// The namespace that is not there.
+        namespace: String,
+        /// Name of the lease.
+        name: &'static str,
+    },
     /// The Deployment's pods do not end.
     #[error("Deployment {name}: {why}")]
     Deployment {
@@ -157,7 +167,15 @@ pub async fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<Summary,
     let namespace = lease::namespace(options.lease_namespace.clone())?;
     let apart = connect_apart(kubeconfig, &Metrics::new(false)?).await?;
     let (election, mut gate) = Election::start(apart, &namespace, std::future::ready(()));
-    if timeout(LEASE, gate.begins()).await.is_err() {
+    let no_place = election.until_complaint(|why| is_no_place(why, &namespace));
+    let begun = tokio::select! {
+        begun = timeout(LEASE, gate.begins()) => begun.is_ok(),
+        () = no_place => {
+            let name = lease::NAME;
+            return Err(CleanupError::NoPlace { namespace, name });
+        }
+    };
+    if !begun {
         return Err(CleanupError::Lease {
             why: match election.complaint() {
                 Some(complaint) => format!(": {complaint}"),
@@ -405,6 +423,11 @@ impl Cleanup {
             verb.to_owned()
         }
     }
+}
+
+/// Does the API server say that there is no such namespace? In the words of its admission.
+fn is_no_place(why: &str, namespace: &str) -> bool {
+    why.contains(&format!("namespaces \"{namespace}\" not found"))
 }
 
 fn request(what: &str, error: &RequestError) -> CleanupError {

@@ -116,6 +116,16 @@ impl Election {
         self.complaint.borrow().clone()
     }
 
+    /// Waits until the lease cannot be read or written for such a reason.
+    pub(crate) async fn until_complaint(&self, such: impl Fn(&str) -> bool) {
+        let mut complaint = self.complaint.clone();
+        let said = |why: &Option<String>| why.as_deref().is_some_and(&such);
+        if complaint.wait_for(said).await.is_err() {
+            // Nobody will complain any more.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits for its end, which does not come by itself.
     pub(crate) async fn ended(&mut self) -> String {
         match (&mut self.task).await {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cluster_tests::proxy::{Fault, Proxy};
 use cluster_tests::{Cluster, Host, agent_rule, host_program};
@@ -139,4 +140,42 @@ async fn a_cleanup_waits_for_nobody_where_no_rule_is_left() {
         "{said}"
     );
     assert_eq!(*looked.borrow(), 1);
+}
+
+/// The mistake of who deletes first and cleans up then.
+#[tokio::test]
+async fn a_cleanup_after_its_namespace_says_at_once_where_the_lease_can_be() {
+    let (cluster, host) = held().await;
+    host.terminate().await.unwrap();
+    let mut command = Command::new(host_program().unwrap());
+    command.args([
+        "cleanup",
+        "--leader-election-namespace=nrr-system",
+        "--kubeconfig",
+    ]);
+    command.arg(cluster.kubeconfig());
+    let begun = Instant::now();
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = output.await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("namespace nrr-system does not exist"),
+        "{said}"
+    );
+    assert!(
+        said.contains("--leader-election-namespace=default"),
+        "{said}"
+    );
+    // And not only when nobody has given the lease up.
+    assert!(
+        begun.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        begun.elapsed()
+    );
+    cluster.until_held("node-01").await;
+
+    let (status, said) = cleanup(&cluster.kubeconfig(), &[]).await;
+    assert_eq!(status, Some(0), "{said}");
+    cluster.until_released("node-01").await;
 }
