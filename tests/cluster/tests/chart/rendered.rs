@@ -270,3 +270,43 @@ fn what_the_chart_has_a_copy_of_is_the_same_there() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_notes_say_where_a_webhook_cannot_work() {
+    let cluster = Cluster::start().await.unwrap();
+    let helm = Helm::new(&cluster).unwrap();
+    let chart = Helm::chart().display().to_string();
+    let notes = |set: &str| {
+        let install = ["install", RELEASE, &chart, "--dry-run=client", "--set", set];
+        let said = helm.ask(&install).unwrap();
+        let (_, notes) = said.split_once("NOTES:").unwrap();
+        // Lines are broken where they fit.
+        notes.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    const NO_WEBHOOK: &str = "There is no webhook, and nobody validates rules";
+    const NO_TRUST: &str = "The API server is not told whom to trust";
+    const NO_RULE: &str = "no rule can be created or changed";
+    let both = "webhook.enabled=true,validatingWebhook.enabled=true";
+    let with = |more: &str| format!("{both},{more}");
+    let cases = [
+        (
+            "validatingWebhook.enabled=true".to_owned(),
+            [true, false, false],
+        ),
+        ("webhook.enabled=true".to_owned(), [false; 3]),
+        ("webhook.enabled=false".to_owned(), [false; 3]),
+        (both.to_owned(), [false, true, true]),
+        (
+            with("validatingWebhook.failurePolicy=Ignore"),
+            [false, true, false],
+        ),
+        (with("webhook.manageCertificates=true"), [false; 3]),
+        (with("certManager.enabled=true"), [false; 3]),
+        (with("validatingWebhook.caBundle=LS0t"), [false; 3]),
+    ];
+    for (set, expected) in cases {
+        let notes = notes(&set);
+        let found = [NO_WEBHOOK, NO_TRUST, NO_RULE].map(|part| notes.contains(part));
+        assert_eq!(found, expected, "{set}: {notes}");
+    }
+}
