@@ -121,7 +121,13 @@ async fn compat_042_046_compat_j_rollback_what_the_page_about_migration_says_can
     let glass =
         json!({ "readiness.node.x-k8s.io/break-glass": "of-the-release=2099-01-01T00:00:00Z" });
     cluster.annotate_node("free", glass).await.unwrap();
+    // Nobody takes a gate along that was put there by hand.
+    let gate =
+        || shell.show("kubectl get mutatingadmissionpolicy node-readiness-gate --output=name");
+    shell.run("host gate | kubectl apply -f -").await.unwrap();
+    assert!(!gate().await.unwrap().contains("NotFound"));
     let said = page.section("Before you go back", &shell).await.unwrap();
+    assert!(gate().await.unwrap().contains("NotFound"));
     assert_eq!(said[0], format!("{RULE}\n"));
     assert_eq!(
         said[1],
