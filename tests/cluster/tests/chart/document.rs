@@ -6,7 +6,9 @@ use std::process::Command;
 use cluster_tests::document::{Shell, shell_blocks};
 use cluster_tests::helm::Helm;
 use cluster_tests::{Cluster, agent_rule};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
+use kube::api::Api;
 
 use crate::{NAMESPACE, values};
 
@@ -32,6 +34,7 @@ async fn compat_046_what_the_page_about_installation_says_can_be_typed() {
     let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
     let [
         install,
+        _with_other_definitions,
         give_up,
         upgrade,
         kustomize,
@@ -65,7 +68,7 @@ async fn compat_046_what_the_page_about_installation_says_can_be_typed() {
         .await;
     let said = said.unwrap();
     assert!(
-        said.contains(&block("text", "INSTALLATION FAILED")),
+        said.contains(&block("text", "failed pre-install")),
         "{said}"
     );
     let said = alone.show(install).await.unwrap();
@@ -103,6 +106,46 @@ async fn compat_046_what_the_page_about_installation_says_can_be_typed() {
     assert!(said.contains("rule/mine: finalizer removed\n"), "{said}");
     let mine = cluster.rules().get("mine").await.unwrap();
     assert!(mine.finalizers().is_empty());
+}
+
+/// Somebody gave the definition another prefix, and Helm's own copy has none.
+#[tokio::test]
+async fn definitions_that_somebody_else_wrote_are_taken_over_by_the_job() {
+    let blocks = shell_blocks(PAGE).unwrap();
+    let [install, skip] = &blocks[..2] else {
+        panic!("{blocks:?}");
+    };
+    let cluster = Cluster::start().await.unwrap();
+    let helm = Helm::new(&cluster).unwrap();
+    let workspace = cli_tests::program::workspace();
+    let typed = async |block: &str| helm.shell(&cluster, block, &workspace).await;
+    let prefix = "host crd --taint-key-prefix=other.example.org/ | kubectl apply --server-side --force-conflicts -f -";
+    typed(prefix).await.unwrap();
+    let has_prefix = async || {
+        let crds = Api::<CustomResourceDefinition>::all(cluster.client.clone());
+        let crd = crds.get("nodereadinessrules.readiness.node.x-k8s.io").await;
+        serde_json::to_string(&crd.unwrap().spec)
+            .unwrap()
+            .contains("other.example.org/")
+    };
+    assert!(has_prefix().await);
+
+    let refused = typed(install).await.unwrap_err();
+    let refused = format!("{refused:#}");
+    assert!(
+        refused.contains(block("text", "failed to install CRD").trim_end()),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("Apply failed with 1 conflict"),
+        "{refused}"
+    );
+    assert!(has_prefix().await);
+
+    let said = typed(skip).await.unwrap();
+    let applied = "customresourcedefinition.apiextensions.k8s.io/nodereadinessrules.readiness.node.x-k8s.io applied";
+    assert!(said.lines().any(|line| line == applied), "{said}");
+    assert!(!has_prefix().await);
 }
 
 #[tokio::test]
