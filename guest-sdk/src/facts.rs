@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::source::Source;
-use crate::{Completion, Effect, Enforcement, Matching, Pods, Requirement, Status};
+use crate::{Completion, Effect, Enforcement, Lease, Matching, Pods, Requirement, Status};
 
 /// Everything that a policy can ask.
 ///
@@ -23,6 +23,8 @@ pub struct Facts {
     pub time: Time,
     /// The pods on the node.
     pub pods: Pods,
+    /// The node's lease.
+    pub lease: Lease,
 }
 
 impl Facts {
@@ -32,7 +34,8 @@ impl Facts {
             rule: Rule(source.clone()),
             bootstrap: Bootstrap(source.clone()),
             time: Time(source.clone()),
-            pods: Pods(source),
+            pods: Pods(source.clone()),
+            lease: Lease(source),
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct Fake {
     completed: Option<Completion>,
     now: Duration,
     pods: Vec<Pod>,
+    /// None: no lease. None inside: one that does not say when.
+    lease: Option<Option<Duration>>,
     asked: Asked,
 }
 

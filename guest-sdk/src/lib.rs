@@ -83,17 +83,20 @@
 //!   are to try.
 //! - A function that is never called does not become an import of the component. What is imported
 //!   is what an operator has to grant; what is about the node and its rule is granted unless somebody says
-//!   otherwise, and [`Pods`] is not.
+//!   otherwise, and [`Pods`] and [`Lease`] are not.
 //! - A panic is a trap: the evaluation fails, and the node stays as it is. Return `Err` with a sentence where a policy cannot decide.
 //! - Memory is never freed during an evaluation, only after it.
 //! - `format!` and `panic!` with arguments bring Rust's formatting into the module: some 10 kB.
 
 extern crate self as guest_sdk;
 
+mod conditions;
 mod duration;
 mod facts;
 mod json;
+mod lease;
 mod pods;
+mod problems;
 mod types;
 
 #[cfg(target_arch = "wasm32")]
@@ -113,7 +116,9 @@ use fake as source;
 pub use duration::milliseconds;
 pub use facts::{Bootstrap, Facts, Node, Rule, Time};
 pub use json::Json;
+pub use lease::Lease;
 pub use pods::{PodPhase, PodSelection, Pods};
+pub use problems::Problems;
 pub use types::{
     Completion, Decision, Description, Domain, Effect, Enforcement, Finding, Matching, Problem,
     Requirement, Status, Subject, TaintAction,

@@ -16,7 +16,7 @@ use wit_parser::{Resolve, WorldItem};
 mod config;
 
 /// Policies in the box beside the default one. Compiled when one is asked for.
-const OTHERS: [&str; 1] = ["pods-ready"];
+const OTHERS: [&str; 2] = ["heartbeat", "pods-ready"];
 
 fn main() {
     if let Err(error) = run() {
@@ -40,12 +40,16 @@ fn run() -> Result<(), Box<dyn Error>> {
         "guest-sdk/Cargo.toml",
         "policies/default/src",
         "policies/default/Cargo.toml",
-        "policies/pods-ready/src",
-        "policies/pods-ready/Cargo.toml",
         "Cargo.toml",
         "Cargo.lock",
     ] {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
+    }
+    for name in OTHERS {
+        for path in ["src", "Cargo.toml"] {
+            let path = root.join("policies").join(name).join(path);
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
     }
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/config.rs");

@@ -62,6 +62,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("guest-sdk", &["wasmtime", "serde_json", "tokio"]),
     ("default-policy", &["wasmtime", "serde_json", "tokio"]),
     ("cel-policy", &["wasmtime", "tokio", "regex", "chrono"]),
+    ("heartbeat-policy", &["wasmtime", "serde_json", "tokio"]),
     ("pods-ready-policy", &["wasmtime", "serde_json", "tokio"]),
     ("hostile-guest", &["wasmtime", "serde_json", "tokio"]),
     ("guest-builder", &["wasmtime", "tokio", "hyper"]),
@@ -104,6 +105,7 @@ const RESERVED: &[(&str, &[&str])] = &[
         &[
             "cel-policy",
             "default-policy",
+            "heartbeat-policy",
             "pods-ready-policy",
             "hostile-guest",
             "engine",
@@ -116,6 +118,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("default-policy", &["engine"]),
     ("cel-policy", &[]),
     ("cel", &["cel-policy"]),
+    ("heartbeat-policy", &[]),
     ("pods-ready-policy", &[]),
     ("hostile-guest", &[]),
     (

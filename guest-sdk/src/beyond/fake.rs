@@ -107,6 +107,23 @@ impl Fake {
         self.pods.push(pod);
         self
     }
+
+    /// The node has a lease, which was renewed this long ago; none: one that does not say when.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use guest_sdk::fake::Fake;
+    ///
+    /// let fake = Fake::new().lease(Some(Duration::from_secs(40)));
+    /// assert!(fake.facts().lease.renewed_within(Duration::from_secs(40)));
+    /// assert_eq!(fake.asked(), ["renewed-within(40s)"]);
+    /// assert!(!Fake::new().facts().lease.exists());
+    /// ```
+    #[must_use]
+    pub fn lease(mut self, renewed_ago: Option<Duration>) -> Self {
+        self.lease = Some(renewed_ago);
+        self
+    }
 }
 
 impl Source {
@@ -140,6 +157,17 @@ impl Source {
         self.record(format!("has-pod-in-phase({}, {phase:?})", shown(which)));
         let mut pods = self.0.pods.iter();
         pods.any(|pod| pod.phase == phase && pod.is(which))
+    }
+
+    pub(crate) fn has_lease(&self) -> bool {
+        self.record("has-lease".into());
+        self.0.lease.is_some()
+    }
+
+    pub(crate) fn renewed_within(&self, at_most: u64) -> bool {
+        let at_most = Duration::from_millis(at_most);
+        self.record(format!("renewed-within({at_most:?})"));
+        self.0.lease.flatten().is_some_and(|ago| ago <= at_most)
     }
 }
 

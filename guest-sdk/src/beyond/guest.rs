@@ -1,7 +1,7 @@
 //! On wasm: what stands beside the node comes from the host too.
 
 use crate::__guest::Source;
-use crate::__guest::bindings::node_readiness::policy::pods;
+use crate::__guest::bindings::node_readiness::policy::{lease, pods};
 use crate::{PodPhase, PodSelection};
 
 impl Source {
@@ -26,6 +26,14 @@ impl Source {
             PodPhase::Unknown => pods::Phase::Unknown,
         };
         pods::has_pod_in_phase(&selection(which), phase)
+    }
+
+    pub(crate) fn has_lease(&self) -> bool {
+        lease::has_lease()
+    }
+
+    pub(crate) fn renewed_within(&self, at_most: u64) -> bool {
+        lease::renewed_within(at_most)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod birth;
 pub mod check;
 pub mod crds;
 pub mod daemon_set;
+pub mod lease;
 mod lenient;
 pub mod names;
 pub mod node;
@@ -25,6 +26,7 @@ pub mod toleration;
 pub mod webhook;
 
 pub use daemon_set::DaemonSet;
+pub use lease::NodeLease;
 pub use node::Node;
 pub use patch::node_patch;
 pub use pod::Pod;

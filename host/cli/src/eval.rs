@@ -45,8 +45,8 @@ pub struct Options {
 
     /// Nodes: files, folders without their sub-folders, or `-` for standard input
     ///
-    /// DaemonSets and pods may be among them. Without it: those of the cluster that the kubeconfig's
-    /// current context names. They are only read.
+    /// DaemonSets, pods and leases may be among them. Without it: those of the cluster that the
+    /// kubeconfig's current context names. They are only read.
     #[arg(long = "node", value_name = "NODES", num_args = 1..)]
     nodes: Vec<PathBuf>,
 
@@ -106,8 +106,8 @@ Input:
   without a status shows none of its conditions. DaemonSets among the nodes are looked at for one
   thing: a warning says where pods that report a condition (by the variable CONDITION_TYPE or CHECKS
   of a container, or the annotation readiness.node.x-k8s.io/reports) do not tolerate the taint of a
-  rule that waits for it, or where those of several rules keep each other away. Pods among the nodes
-  are those that a policy can ask about; of a cluster they are read only where one does.
+  rule that waits for it, or where those of several rules keep each other away. Pods and leases among
+  the nodes are those that a policy can ask about; of a cluster they are read only where one does.
 
 Result:
   One entry for each rule and node that the rule selects, and for each node on which a rule that
@@ -196,6 +196,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         mut nodes,
         daemon_sets,
         pods: _,
+        leases: _,
     } = given;
     let mut report = Report::new(now);
     // Where a budget has too little room, it is filled in this order.
@@ -361,13 +362,19 @@ fn tell(report: &Report, rules: &[ActiveRule], nodes: &[GivenNode]) {
 fn tell_of_missing(rules: &[ActiveRule], given: &Given) {
     let mut told = BTreeSet::new();
     for active in rules {
-        let asks = active.policy.asks();
-        if asks.contains(&Kind::Pods) && given.pods.is_empty() && told.insert(&active.rule.policy) {
-            output::note(format_args!(
-                "policy {:?} asks about pods, and none was given: it is told that no node has any; \
-                 `kubectl get nodes,pods -A -o yaml` prints both",
-                active.rule.policy
-            ));
+        let policy = &active.rule.policy;
+        for kind in active.policy.asks() {
+            let is_missing = match kind {
+                Kind::Pods => given.pods.is_empty(),
+                Kind::Leases => given.leases.is_empty(),
+            };
+            if is_missing && told.insert((policy, kind)) {
+                let objects = kind.objects();
+                output::note(format_args!(
+                    "policy {policy:?} asks about {objects}, and none was given: it is told that no node has any; \
+                     `kubectl get nodes,{objects} -A -o yaml` prints both"
+                ));
+            }
         }
     }
 }

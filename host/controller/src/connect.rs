@@ -70,6 +70,8 @@ pub struct Objects {
     pub daemon_sets: Result<Vec<api::DaemonSet>, ConnectError>,
     /// All pods, where they are asked about.
     pub pods: Vec<api::Pod>,
+    /// The leases of nodes, where they are asked about.
+    pub leases: Vec<api::NodeLease>,
 }
 
 /// The nodes of a cluster as they are now, the DaemonSets, and what else policies ask about. They are only
@@ -84,6 +86,14 @@ pub async fn list_objects(
         daemon_sets: cluster.list().await,
         pods: match asked.contains(&Kind::Pods) {
             true => cluster.list().await?,
+            false => Vec::new(),
+        },
+        leases: match asked.contains(&Kind::Leases) {
+            true => {
+                cluster
+                    .list_of(|client| Api::namespaced(client, api::lease::NODE_LEASES))
+                    .await?
+            }
             false => Vec::new(),
         },
     })
@@ -197,7 +207,14 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
-        let api = &Api::<K>::all(self.client.clone());
+        self.list_of(Api::all).await
+    }
+
+    async fn list_of<K>(&self, of: impl FnOnce(Client) -> Api<K>) -> Result<Vec<K>, ConnectError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let api = &of(self.client.clone());
         let page = |page| async move { self.ask(api.list(&page)).await };
         all_pages(PAGE, page).await
     }

@@ -4,15 +4,17 @@
 //! Kept of it is what a policy can ask about ([`pods`]), and of each node the questions that were read
 //! ([`reads`]): a change that answers them as before brings no node back.
 
+mod objects;
 mod pods;
 mod reads;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::Policy;
 use planner::Timestamp;
+use planner::lease::Lease;
 use planner::question::Read;
 use planner::related::{Kind, Lookup, Related};
 
@@ -34,6 +36,8 @@ pub(crate) struct Known {
 struct Inner {
     states: BTreeMap<Kind, State>,
     pods: Pods,
+    /// By the name of the node.
+    leases: HashMap<Box<str>, Lease>,
     reads: Reads,
 }
 
@@ -91,6 +95,7 @@ impl Known {
         inner.states.remove(&kind);
         match kind {
             Kind::Pods => inner.pods = Pods::default(),
+            Kind::Leases => inner.leases = HashMap::new(),
         }
     }
 
@@ -105,6 +110,8 @@ impl Inner {
         let is_known = |kind| self.states.get(&kind) == Some(&State::Synced);
         Related {
             pods: is_known(Kind::Pods).then(|| self.pods.of(node)),
+            lease: is_known(Kind::Leases)
+                .then(|| self.leases.get(node).copied().unwrap_or_default()),
         }
     }
 }

@@ -6,7 +6,9 @@ use planner::rule::{Effect, Enforcement, Matching, Requirement, Status};
 use planner::verdict::TaintAction;
 
 pub(crate) use generated::exports::node_readiness::policy::decide;
-pub(crate) use generated::node_readiness::policy::{bootstrap, node, pods, rule, time, types};
+pub(crate) use generated::node_readiness::policy::{
+    bootstrap, lease, node, pods, rule, time, types,
+};
 
 pub(crate) use surface::{INTERFACES, VERSION};
 

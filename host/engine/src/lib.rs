@@ -62,6 +62,10 @@ pub const DEFAULT_POLICY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/defa
 pub const BUILT_IN: &[(&str, &[u8])] = &[
     ("default", DEFAULT_POLICY),
     (
+        "heartbeat",
+        include_bytes!(concat!(env!("OUT_DIR"), "/heartbeat.wasm")),
+    ),
+    (
         "pods-ready",
         include_bytes!(concat!(env!("OUT_DIR"), "/pods-ready.wasm")),
     ),

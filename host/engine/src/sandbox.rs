@@ -13,7 +13,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{ResourceLimiter, Result};
 
 use crate::class::Allowance;
-use crate::contract::{bootstrap, node, pods, rule, time, types};
+use crate::contract::{bootstrap, lease, node, pods, rule, time, types};
 use crate::failure::Stop;
 use crate::grants::Grants;
 
@@ -154,7 +154,9 @@ fn bytes(question: &Question) -> usize {
         | Question::OlderThan { .. }
         | Question::Name
         | Question::Completed
-        | Question::Reached { .. } => 0,
+        | Question::Reached { .. }
+        | Question::HasLease
+        | Question::RenewedWithin { .. } => 0,
         Question::HasPod { pods }
         | Question::HasReadyPod { pods, .. }
         | Question::AllPodsReady { pods, .. }
@@ -195,6 +197,8 @@ fn name(question: &Question) -> &'static str {
         Question::HasReadyPod { .. } => "pods.has-ready-pod",
         Question::AllPodsReady { .. } => "pods.all-pods-ready",
         Question::HasPodInPhase { .. } => "pods.has-pod-in-phase",
+        Question::HasLease => "lease.has-lease",
+        Question::RenewedWithin { .. } => "lease.renewed-within",
     }
 }
 
@@ -215,6 +219,9 @@ pub(crate) fn link(linker: &mut Linker<Sandbox>, grants: Grants) -> Result<()> {
     }
     if grants.has("pods") {
         pods::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
+    }
+    if grants.has("lease") {
+        lease::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
     }
     Ok(())
 }

@@ -92,6 +92,11 @@ pub enum Question {
         pods: Box<PodSelection>,
         phase: Phase,
     },
+    HasLease,
+    RenewedWithin {
+        #[serde(rename = "atMostMs", with = "millis")]
+        at_most: Duration,
+    },
 }
 
 /// An answer. Which variant belongs to which question is fixed by the contract.
@@ -213,7 +218,9 @@ impl Answers for NodeAnswers {
             Question::HasPod { .. }
             | Question::HasReadyPod { .. }
             | Question::AllPodsReady { .. }
-            | Question::HasPodInPhase { .. } => {
+            | Question::HasPodInPhase { .. }
+            | Question::HasLease
+            | Question::RenewedWithin { .. } => {
                 let answer = self.related.answer(question, self.now);
                 answer.unwrap_or((Answer::Text(None), None))
             }
@@ -230,18 +237,28 @@ impl NodeAnswers {
         else {
             return (Answer::Bool(false), None);
         };
-        let counts_from = heartbeat.checked_sub(CLOCK_SKEW).ok();
-        if let Some(from) = counts_from.filter(|from| *from > self.now) {
-            return (Answer::Bool(false), Some(from));
-        }
-        // No heartbeat is too old for a span that reaches beyond the end of time.
-        let Ok(last) = heartbeat.checked_add(at_most) else {
-            return (Answer::Bool(true), None);
-        };
-        let fresh = self.now <= last;
-        let until = last.checked_add(SignedDuration::from_millis(1)).ok();
-        (Answer::Bool(fresh), until.filter(|_| fresh))
+        within(heartbeat, at_most, self.now)
     }
+}
+
+/// Was a sign of life given at most this long ago? One that lies further in the future than clocks differ says
+/// nothing until it does not.
+pub(crate) fn within(
+    sign: Timestamp,
+    at_most: Duration,
+    now: Timestamp,
+) -> (Answer, Option<Timestamp>) {
+    let counts_from = sign.checked_sub(CLOCK_SKEW).ok();
+    if let Some(from) = counts_from.filter(|from| *from > now) {
+        return (Answer::Bool(false), Some(from));
+    }
+    // None is too old for a span that reaches beyond the end of time.
+    let Ok(last) = sign.checked_add(at_most) else {
+        return (Answer::Bool(true), None);
+    };
+    let fresh = now <= last;
+    let until = last.checked_add(SignedDuration::from_millis(1)).ok();
+    (Answer::Bool(fresh), until.filter(|_| fresh))
 }
 
 /// Has something that began then lasted this long? A beginning in the future is a clock that runs

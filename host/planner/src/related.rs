@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::lease::Lease;
 use crate::pods::Pod;
 use crate::question::{Answer, Question, Read};
 
@@ -16,6 +17,8 @@ use crate::question::{Answer, Question, Read};
 pub struct Related {
     /// The pods on it; none: it is not known which there are.
     pub pods: Option<Arc<[Pod]>>,
+    /// Its lease; none: it is not known whether it has one.
+    pub lease: Option<Lease>,
 }
 
 /// A kind of objects that belong to nodes.
@@ -23,16 +26,19 @@ pub struct Related {
 pub enum Kind {
     /// Pods that are bound to it.
     Pods,
+    /// Its lease.
+    Leases,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Pods];
+    pub const ALL: [Self; 2] = [Self::Pods, Self::Leases];
 
     /// The interface of the contract by which a policy asks about them, without package and version.
     pub fn interface(self) -> &'static str {
         match self {
             Self::Pods => "pods",
+            Self::Leases => "lease",
         }
     }
 
@@ -40,6 +46,7 @@ impl Kind {
     pub fn objects(self) -> &'static str {
         match self {
             Self::Pods => "pods",
+            Self::Leases => "leases",
         }
     }
 }
@@ -52,6 +59,7 @@ impl Question {
             | Self::HasReadyPod { .. }
             | Self::AllPodsReady { .. }
             | Self::HasPodInPhase { .. } => Some(Kind::Pods),
+            Self::HasLease | Self::RenewedWithin { .. } => Some(Kind::Leases),
             _ => None,
         }
     }
@@ -62,6 +70,7 @@ impl Related {
     pub fn nothing() -> Self {
         Self {
             pods: Some(Arc::default()),
+            lease: Some(Lease::Absent),
         }
     }
 
@@ -73,23 +82,46 @@ impl Related {
         question: &Question,
         now: Timestamp,
     ) -> Option<(Answer, Option<Timestamp>)> {
-        question.about()?;
-        let Some(pods) = &self.pods else {
-            return Some((Answer::Text(None), None));
+        let answer = match question.about()? {
+            Kind::Pods => self
+                .pods
+                .as_deref()
+                .and_then(|pods| of_pods(question, pods, now)),
+            Kind::Leases => self.lease.and_then(|lease| of_lease(question, lease, now)),
         };
-        Some(match question {
-            Question::HasPod { pods: which } => which.any(pods),
-            Question::HasReadyPod {
-                pods: which,
-                at_least,
-            } => which.any_ready(pods, *at_least, now),
-            Question::AllPodsReady {
-                pods: which,
-                at_least,
-            } => which.all_ready(pods, *at_least, now),
-            Question::HasPodInPhase { pods: which, phase } => which.any_in(pods, *phase),
-            _ => return None,
-        })
+        Some(answer.unwrap_or((Answer::Text(None), None)))
+    }
+}
+
+fn of_pods(
+    question: &Question,
+    pods: &[Pod],
+    now: Timestamp,
+) -> Option<(Answer, Option<Timestamp>)> {
+    Some(match question {
+        Question::HasPod { pods: which } => which.any(pods),
+        Question::HasReadyPod {
+            pods: which,
+            at_least,
+        } => which.any_ready(pods, *at_least, now),
+        Question::AllPodsReady {
+            pods: which,
+            at_least,
+        } => which.all_ready(pods, *at_least, now),
+        Question::HasPodInPhase { pods: which, phase } => which.any_in(pods, *phase),
+        _ => return None,
+    })
+}
+
+fn of_lease(
+    question: &Question,
+    lease: Lease,
+    now: Timestamp,
+) -> Option<(Answer, Option<Timestamp>)> {
+    match question {
+        Question::HasLease => Some(lease.exists()),
+        Question::RenewedWithin { at_most } => Some(lease.renewed_within(*at_most, now)),
+        _ => None,
     }
 }
 

@@ -4,8 +4,7 @@
 mod parameters;
 
 use guest_sdk::{
-    Completion, Decision, Description, Enforcement, Facts, Finding, Matching, Policy, Problem,
-    Requirement, Rule, Status,
+    Completion, Decision, Description, Enforcement, Facts, Finding, Policy, Problem, Problems, Rule,
 };
 
 use parameters::Wanted;
@@ -28,14 +27,13 @@ impl Policy for PodsReady {
     }
 
     fn evaluate(facts: &Facts) -> Result<Decision, String> {
-        let wanted = parameters::read(&facts.rule.parameters()).map_err(first)?;
+        let wanted = parameters::read(&facts.rule.parameters()).map_err(Problems::first)?;
         let bootstrap = facts.rule.enforcement() == Enforcement::BootstrapOnly;
         // Then its pods do not matter any more, and their changes bring no node back.
         if bootstrap && facts.bootstrap.completed() != Completion::None {
             return Ok(Decision::keep("BootstrapAlreadyCompleted"));
         }
-        let (satisfied, mut findings) =
-            conditions(facts, &facts.rule.requirements(), facts.rule.matching());
+        let (satisfied, mut findings) = facts.conditions(|_| true);
         if !satisfied {
             return Ok(Decision::present("ConditionsNotMet").findings(findings));
         }
@@ -53,38 +51,6 @@ impl Policy for PodsReady {
         }
         .findings(findings))
     }
-}
-
-/// A host asks `check` first, so that nobody should see this.
-fn first(problems: Vec<Problem>) -> String {
-    let first = problems.into_iter().next();
-    first.map_or_else(String::new, |problem| {
-        format!("parameters{}: {}", problem.path, problem.message)
-    })
-}
-
-/// As many as the rule wants? As the default policy sees them: an absent one counts as its default.
-fn conditions(
-    facts: &Facts,
-    requirements: &[Requirement],
-    matching: Matching,
-) -> (bool, Vec<Finding>) {
-    let decisive = matches!(matching, Matching::AnyOf);
-    let mut findings = Vec::with_capacity(requirements.len() + 1);
-    for (index, requirement) in requirements.iter().enumerate() {
-        let (name, required) = (&requirement.condition, requirement.required);
-        let by_default = requirement.fallback.unwrap_or(Status::Unknown) == required;
-        let met = facts
-            .node
-            .condition_is(name, required, core::time::Duration::ZERO)
-            || by_default && !facts.node.has_condition(name);
-        findings.push(Finding::requirement(index, met));
-        if met == decisive {
-            return (decisive, findings);
-        }
-    }
-    // A rule without conditions waits for pods alone.
-    (!decisive || requirements.is_empty(), findings)
 }
 
 /// Why these pods do not do.

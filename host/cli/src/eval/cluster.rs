@@ -16,6 +16,7 @@ pub fn objects(kubeconfig: Option<&Path>, asked: &BTreeSet<Kind>) -> anyhow::Res
         nodes,
         daemon_sets,
         pods,
+        leases,
     } = runtime.block_on(list_objects(kubeconfig, asked))?;
     let given = nodes.into_iter().map(|node| GivenNode {
         node,
@@ -32,5 +33,6 @@ pub fn objects(kubeconfig: Option<&Path>, asked: &BTreeSet<Kind>) -> anyhow::Res
         nodes: given.collect(),
         daemon_sets,
         pods,
+        leases,
     })
 }

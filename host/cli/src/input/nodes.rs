@@ -1,5 +1,5 @@
-//! Nodes from files, as `kubectl get nodes -o yaml` or `-o json` saves them; and DaemonSets and pods, where
-//! they are among them.
+//! Nodes from files, as `kubectl get nodes -o yaml` or `-o json` saves them; and DaemonSets, pods and
+//! leases, where they are among them.
 //!
 //! Decoded straight into the slim type: images and managed fields are never in memory. Only to say
 //! where a mistake is, a file is read once more, with the place of every field.
@@ -9,11 +9,12 @@ mod document;
 use std::collections::HashMap;
 
 use api::check;
+use planner::lease::Lease;
 use planner::related::Related;
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
-use self::document::{DAEMON_SET, Document, Object, POD};
+use self::document::{DAEMON_SET, Document, LEASE, Object, POD};
 use super::tree::Tree;
 use super::yaml::{self, place};
 use super::{BadInput, Source};
@@ -41,6 +42,8 @@ pub struct Given {
     pub daemon_sets: Vec<api::DaemonSet>,
     /// What runs on the nodes.
     pub pods: Vec<api::Pod>,
+    /// Leases, those of nodes among them.
+    pub leases: Vec<api::NodeLease>,
 }
 
 impl Given {
@@ -51,20 +54,29 @@ impl Given {
         for pod in std::mem::take(&mut self.pods).into_iter().filter(there) {
             pods.entry(pod.node).or_default().push(pod.facts);
         }
-        let related = |pods: Vec<_>| Related {
-            pods: Some(pods.into()),
+        let mut all: HashMap<String, Related> = HashMap::new();
+        for (node, pods) in pods {
+            all.entry(node).or_insert_with(Related::nothing).pods = Some(pods.into());
+        }
+        let of_node = |lease: &api::NodeLease| {
+            lease.metadata.namespace.as_deref() == Some(api::lease::NODE_LEASES)
         };
-        let pods = pods.into_iter();
-        pods.map(|(node, pods)| (node, related(pods))).collect()
+        for lease in std::mem::take(&mut self.leases).into_iter().filter(of_node) {
+            let node = lease.metadata.name.unwrap_or_default();
+            let lease = Lease::renewed(lease.renewed);
+            all.entry(node).or_insert_with(Related::nothing).lease = Some(lease);
+        }
+        all
     }
 }
 
-/// Every node, DaemonSet and pod in these sources, in their order.
+/// Every node, and every object beside one, in these sources, in their order.
 pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
     let Given {
         mut nodes,
         mut daemon_sets,
         mut pods,
+        mut leases,
     } = Given::default();
     let mut problems = Vec::new();
     for source in sources {
@@ -80,6 +92,7 @@ pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
         nodes.append(&mut found.given.nodes);
         daemon_sets.append(&mut found.given.daemon_sets);
         pods.append(&mut found.given.pods);
+        leases.append(&mut found.given.leases);
         problems.append(&mut found.problems);
         if !found.in_fields.is_empty() {
             let located = located(source);
@@ -100,6 +113,7 @@ pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
             nodes,
             daemon_sets,
             pods,
+            leases,
         })
     } else {
         Err(BadInput(problems))
@@ -200,29 +214,39 @@ fn position(place: String, what: &str, index: usize) -> String {
     }
 }
 
+/// An object beside the nodes, of this kind and version, or what is wrong with it.
+fn beside<T>(
+    kind: &str,
+    version: &str,
+    is: Option<&str>,
+    read: Result<T, String>,
+) -> Result<T, String> {
+    if is != Some(version) {
+        return Err(format!("a {kind} has `apiVersion: {version}`"));
+    }
+    read.map_err(|problem| format!("this {kind} cannot be read: {problem}"))
+}
+
 impl Found {
     fn add(&mut self, object: Object, inherited: Option<&str>, at: String) {
-        if let Some(daemon_set) = object.daemon_set {
-            match (object.api_version.as_deref(), daemon_set) {
-                (Some("apps/v1"), Ok(daemon_set)) => self.given.daemon_sets.push(daemon_set),
-                (Some("apps/v1"), Err(problem)) => (self.problems)
-                    .push(format!("{at}: this {DAEMON_SET} cannot be read: {problem}")),
-                _ => {
-                    (self.problems).push(format!("{at}: a {DAEMON_SET} has `apiVersion: apps/v1`"))
-                }
-            }
-            return;
+        let version = object.api_version.as_deref();
+        let given = &mut self.given;
+        let beside = if let Some(daemon_set) = object.daemon_set {
+            beside(DAEMON_SET, "apps/v1", version, daemon_set).map(|it| given.daemon_sets.push(it))
+        } else if let Some(pod) = object.pod {
+            beside(POD, "v1", version, pod).map(|pod| given.pods.push(pod))
+        } else if let Some(lease) = object.lease {
+            beside(LEASE, "coordination.k8s.io/v1", version, lease)
+                .map(|lease| given.leases.push(lease))
+        } else {
+            return self.add_node(object, inherited, at);
+        };
+        if let Err(problem) = beside {
+            self.problems.push(format!("{at}: {problem}"));
         }
-        if let Some(pod) = object.pod {
-            match (object.api_version.as_deref(), pod) {
-                (Some("v1"), Ok(pod)) => self.given.pods.push(pod),
-                (Some("v1"), Err(problem)) => {
-                    (self.problems).push(format!("{at}: this {POD} cannot be read: {problem}"))
-                }
-                _ => (self.problems).push(format!("{at}: a {POD} has `apiVersion: v1`")),
-            }
-            return;
-        }
+    }
+
+    fn add_node(&mut self, object: Object, inherited: Option<&str>, at: String) {
         if let Err(problem) = is_node(&object, inherited) {
             self.problems.push(format!("{at}: {problem}"));
             return;

@@ -1,6 +1,7 @@
 //! Whether the objects that a policy asks about, beside the node, are there.
 
 use engine::Policy;
+use planner::related::Kind;
 
 use super::trouble::{BEING_LISTED, Step, Trouble};
 use crate::related::{Known, State};
@@ -11,7 +12,10 @@ pub(super) fn available(policy: &Policy, known: &Known) -> Result<(), Trouble> {
         return Ok(());
     };
     let what = kind.objects();
-    let value = kind.interface();
+    let value = match kind {
+        Kind::Pods => "pods",
+        Kind::Leases => "leases",
+    };
     let (reason, message) = match state {
         State::Refused(why) => (
             "Forbidden",

@@ -58,8 +58,9 @@ impl Reads {
     }
 }
 
-/// Is one of these answered otherwise, or until another time? Both at one moment: what time alone changes is
-/// waited for by whoever decided.
+/// Is one of these answered otherwise, or no longer for so long? Both at one moment: what time alone changes is
+/// waited for by whoever decided. An answer that holds until later is none: the node comes back when it was
+/// to come back, and then waits anew. Or else each renewal of a lease would bring its node back.
 pub(super) fn differs(
     questions: &[Question],
     before: &Related,
@@ -67,5 +68,56 @@ pub(super) fn differs(
     now: Timestamp,
 ) -> bool {
     let mut questions = questions.iter();
-    questions.any(|question| before.answer(question, now) != after.answer(question, now))
+    questions.any(
+        |question| match (before.answer(question, now), after.answer(question, now)) {
+            (Some((before, held)), Some((after, holds))) => {
+                let is_sooner = holds.is_some_and(|now| held.is_none_or(|then| now < then));
+                before != after || is_sooner
+            }
+            _ => false,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use planner::lease::Lease;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_holds_for_longer_is_no_change_and_any_other_is() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let at_most = Duration::from_secs(40);
+        let questions = [Question::HasLease, Question::RenewedWithin { at_most }];
+        let with = |lease| Related {
+            lease: Some(lease),
+            ..Related::nothing()
+        };
+        let differs =
+            |before: Lease, after: Lease| differs(&questions, &with(before), &with(after), at(100));
+        let renewed = |second| Lease::Renewed(at(second));
+        assert!(!differs(renewed(70), renewed(80)));
+        assert!(!differs(renewed(10), renewed(20)), "too old as before");
+        assert!(differs(renewed(80), renewed(70)), "too old sooner");
+        assert!(differs(renewed(10), renewed(80)));
+        assert!(differs(renewed(80), renewed(10)));
+        assert!(differs(Lease::Absent, renewed(10)));
+        // From a clock far ahead: it begins to count, or later.
+        assert!(differs(renewed(10), renewed(1000)), "counts some time");
+        assert!(!differs(renewed(1000), renewed(2000)));
+        // What is not known any more is another answer.
+        let unknown = Related {
+            lease: None,
+            ..Related::nothing()
+        };
+        assert!(super::differs(
+            &questions,
+            &with(Lease::Absent),
+            &unknown,
+            at(100)
+        ));
+    }
 }

@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use kube::Api;
 use kube::api::WatchParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
@@ -13,7 +12,7 @@ use planner::related::{Kind, Related};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::pods::Listed;
+use super::objects::Object;
 use super::reads::differs;
 use super::{Inner, State};
 use crate::client::{RequestError, timely};
@@ -23,42 +22,55 @@ use crate::shared::Shared;
 
 /// Watches what is wanted, for ever.
 pub(crate) async fn watch(shared: Arc<Shared>, config: watcher::Config) {
+    tokio::join!(
+        watch_each::<api::Pod>(&shared, &config),
+        watch_each::<api::NodeLease>(&shared, &config),
+    );
+}
+
+/// Watches objects of one kind, as long as they are wanted.
+async fn watch_each<T: Object>(shared: &Shared, config: &watcher::Config) {
     let mut wanted = shared.related.wanted.subscribe();
     loop {
-        let is_wanted = |kind| wanted.borrow().contains(&kind);
-        if is_wanted(Kind::Pods) {
-            info!("a policy asks about the pods on nodes: they are watched from now on");
-            shared.related.set(Kind::Pods, State::Waits);
-            let config = config.clone().fields(BOUND);
-            tokio::select! {
-                () = follow_pods(&shared, config) => {}
-                _ = wanted.wait_for(|wanted| !wanted.contains(&Kind::Pods)) => {}
-            }
-            shared.related.drop_all(Kind::Pods);
-            info!("no policy asks about the pods on nodes: they are not watched any more");
-        } else if wanted.changed().await.is_err() {
-            // Whoever could want something is gone, and so is the host.
+        // Whoever could want something is gone, and so is the host.
+        if wanted
+            .wait_for(|wanted| wanted.contains(&T::KIND))
+            .await
+            .is_err()
+        {
             return std::future::pending().await;
         }
+        info!(
+            "a policy asks about {}: they are watched from now on",
+            T::WORDS
+        );
+        shared.related.set(T::KIND, State::Waits);
+        tokio::select! {
+            () = follow::<T>(shared, T::narrow(config.clone())) => {}
+            _ = wanted.wait_for(|wanted| !wanted.contains(&T::KIND)) => {}
+        }
+        shared.related.drop_all(T::KIND);
+        info!(
+            "no policy asks about {}: they are not watched any more",
+            T::WORDS
+        );
     }
 }
 
-/// Pods that are bound to a node: the others belong to none.
-const BOUND: &str = "spec.nodeName!=";
-
-/// Watches pods for ever. While that is refused it is tried again, from the list on: a watch that goes on where
-/// one ended says nothing of itself until a pod changes.
-async fn follow_pods(shared: &Shared, config: watcher::Config) {
+/// Watches objects for ever. While that is refused it is tried again, from the list on: a watch that goes on
+/// where one ended says nothing of itself until an object changes.
+async fn follow<T: Object>(shared: &Shared, config: watcher::Config) {
     loop {
-        let why = match refusal_to_watch(shared).await {
+        let why = match refusal_to_watch::<T>(shared).await {
             Some(why) => why,
-            None => until_refused(shared, config.clone()).await,
+            None => until_refused::<T>(shared, config.clone()).await,
         };
         let state = State::Refused(why.clone());
-        if shared.related.set(Kind::Pods, state) {
+        if shared.related.set(T::KIND, state) {
             warn!(
                 error = why,
-                "pods cannot be watched: policies that ask about them do not decide"
+                "{} cannot be watched: policies that ask about them do not decide",
+                T::WORDS
             );
             policies_due(shared);
         }
@@ -66,49 +78,47 @@ async fn follow_pods(shared: &Shared, config: watcher::Config) {
     }
 }
 
-/// Why pods may not be watched, if they may not. A server that streams no lists says so only when all of them
-/// were listed, and until then the policies would decide: it is asked before, about no pod at all.
-async fn refusal_to_watch(shared: &Shared) -> Option<String> {
-    let pods = Api::<api::Pod>::all(shared.client.clone());
-    let none = WatchParams::default()
-        .fields("metadata.name=none,metadata.namespace=none")
-        .timeout(1);
-    match timely(pods.watch(&none, "0")).await {
+/// Why objects may not be watched, if they may not. A server that streams no lists says so only when all of them
+/// were listed, and until then the policies would decide: it is asked before, about no object at all.
+async fn refusal_to_watch<T: Object>(shared: &Shared) -> Option<String> {
+    let none = WatchParams::default().fields(T::NONE).timeout(1);
+    match timely(T::api(shared.client.clone()).watch(&none, "0")).await {
         Err(RequestError::Refused(why)) => Some(why),
         // Whatever else it is, the watch itself meets it as well.
         _ => None,
     }
 }
 
-/// Watches pods until the API server says that they may not be listed or watched: what it said.
-async fn until_refused(shared: &Shared, config: watcher::Config) -> String {
-    let pods = Api::<api::Pod>::all(shared.client.clone());
+/// Watches objects until the API server says that they may not be listed or watched: what it said.
+async fn until_refused<T: Object>(shared: &Shared, config: watcher::Config) -> String {
+    let objects = T::api(shared.client.clone());
     loop {
-        let events = watcher::watcher(pods.clone(), config.clone()).default_backoff();
+        let events = watcher::watcher(objects.clone(), config.clone()).default_backoff();
         let mut events = pin!(events);
-        let mut listed = Listed::default();
+        let mut listed = T::Listed::default();
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Init) => listed = Listed::default(),
-                Ok(Event::InitApply(pod)) => {
-                    if !pod.node.is_empty() && !pod.terminating {
-                        listed.add(&pod.node, pod.facts);
+                Ok(Event::Init) => listed = T::Listed::default(),
+                Ok(Event::InitApply(object)) => {
+                    if !object.node().is_empty() {
+                        object.list(&mut listed);
                     }
                 }
                 Ok(Event::InitDone) => {
-                    let all = std::mem::take(&mut listed).finish();
-                    replace(shared, Kind::Pods, |inner| inner.pods = all);
+                    let all = std::mem::take(&mut listed);
+                    replace(shared, T::KIND, |inner| T::finish(all, inner));
                 }
-                Ok(Event::Apply(pod)) => changed(shared, pod, true),
-                Ok(Event::Delete(pod)) => changed(shared, pod, false),
+                Ok(Event::Apply(object)) => changed(shared, object, true),
+                Ok(Event::Delete(object)) => changed(shared, object, false),
                 Err(error) => match answer_of(&error) {
                     Some(status) if status.code == 403 => return status.message.clone(),
                     Some(status) if status.code == 410 => {
-                        debug!(error = status.message, "pods are listed again");
+                        debug!(error = status.message, "{} are listed again", T::WORDS);
                     }
                     _ => warn!(
                         error = chain(&error),
-                        "pods cannot be watched; trying again"
+                        "{} cannot be watched; trying again",
+                        T::WORDS
                     ),
                 },
             }
@@ -116,24 +126,21 @@ async fn until_refused(shared: &Shared, config: watcher::Config) -> String {
     }
 }
 
-/// One pod is another than before, or gone.
-fn changed(shared: &Shared, pod: api::Pod, is_there: bool) {
-    let node = pod.node.as_str();
+/// One object is another than before, or gone.
+fn changed<T: Object>(shared: &Shared, object: T, is_there: bool) {
+    let node = object.node().to_owned();
     if node.is_empty() {
         return;
     }
     let mut inner = shared.related.lock();
-    let before = inner.of(node);
-    if !inner
-        .pods
-        .apply(node, pod.facts, is_there && !pod.terminating)
-    {
+    let before = inner.of(&node);
+    if !object.apply(&mut inner, is_there) {
         return;
     }
-    let is_due = is_due(&inner, node, &before);
+    let is_due = is_due(&inner, &node, &before);
     drop(inner);
     if is_due {
-        shared.nodes_due.add(node.to_owned());
+        shared.nodes_due.add(node);
     }
 }
 

@@ -7,7 +7,7 @@ use planner::question::Question;
 use wasmtime::Result;
 
 use super::Sandbox;
-use crate::contract::pods;
+use crate::contract::{lease, pods};
 use crate::failure::Stop;
 
 /// The most labels in one selection.
@@ -35,6 +35,17 @@ impl pods::Host for Sandbox {
         let pods = selection(which)?;
         let phase = phase.into();
         self.yes(Question::HasPodInPhase { pods, phase })
+    }
+}
+
+impl lease::Host for Sandbox {
+    fn has_lease(&mut self) -> Result<bool> {
+        self.yes(Question::HasLease)
+    }
+
+    fn renewed_within(&mut self, at_most: u64) -> Result<bool> {
+        let at_most = Duration::from_millis(at_most);
+        self.yes(Question::RenewedWithin { at_most })
     }
 }
 

@@ -43,6 +43,7 @@ fn answers(pods: Option<Vec<Pod>>) -> Box<NodeAnswers> {
         node: Arc::default(),
         related: Related {
             pods: pods.map(Into::into),
+            ..Related::nothing()
         },
         taint: rule("any").taint,
         completion: Completion::None,

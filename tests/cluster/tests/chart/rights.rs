@@ -1,5 +1,6 @@
 //! The chart's rights are enough, and each that is taken away is missed.
 
+use api::lease::NODE_LEASES;
 use cluster_tests::helm::{Helm, start_pod_of};
 use cluster_tests::proxy::Proxy;
 use cluster_tests::{Cluster, agent_rule, wait, worker};
@@ -10,12 +11,13 @@ use crate::verbs::{client_of, node_changes};
 use crate::{DEPLOYMENT, NAMESPACE, RELEASE};
 
 /// Rights that are not missed here, though they are used.
-const UNSEEN: [(&str, &str); 6] = [
+const UNSEEN: [(&str, &str); 7] = [
     // Only on API servers that stream no lists, before 1.34.
     ("nodes", "list"),
     ("nodereadinessrules", "list"),
     ("readinesspolicies", "list"),
     ("pods", "list"),
+    ("leases of nodes", "list"),
     // Only by a host that waits; without them a lease that is given back is seen later.
     ("leases", "list"),
     ("leases", "watch"),
@@ -25,11 +27,18 @@ const UNSEEN: [(&str, &str); 6] = [
 struct Role<'a> {
     cluster: &'a Cluster,
     name: &'static str,
+    namespace: &'static str,
 }
 
 impl Role<'_> {
     fn rules(&self) -> Vec<PolicyRule> {
-        let get = ["get", self.name, "--namespace", NAMESPACE, "--output=json"];
+        let get = [
+            "get",
+            self.name,
+            "--namespace",
+            self.namespace,
+            "--output=json",
+        ];
         let text = self.cluster.plane.kubectl_ok(&get).unwrap();
         let role: Value = serde_json::from_str(&text).unwrap();
         serde_json::from_value(role["rules"].clone()).unwrap()
@@ -41,7 +50,7 @@ impl Role<'_> {
             "patch",
             self.name,
             "--namespace",
-            NAMESPACE,
+            self.namespace,
             "--type=merge",
             "--patch",
             &patch,
@@ -70,7 +79,7 @@ impl Role<'_> {
             &group,
             &account,
             "--namespace",
-            NAMESPACE,
+            self.namespace,
             &more,
         ];
         wait::until_true("the authorizer knows the role", || async {
@@ -94,6 +103,13 @@ metadata: {name: pods-ready}
 spec:
   module: {builtin: {name: pods-ready}}
   allow: ['node-readiness:policy/node', 'node-readiness:policy/rule', 'node-readiness:policy/bootstrap', 'node-readiness:policy/pods']
+---
+apiVersion: readiness.node.x-k8s.io/v1alpha1
+kind: ReadinessPolicy
+metadata: {name: heartbeat}
+spec:
+  module: {builtin: {name: heartbeat}}
+  allow: ['node-readiness:policy/node', 'node-readiness:policy/rule', 'node-readiness:policy/bootstrap', 'node-readiness:policy/lease']
 ";
 
 const CHART: &str = "node-readiness-controller";
@@ -110,7 +126,7 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
         "--namespace",
         NAMESPACE,
         "--create-namespace",
-        "--set=policyFacts.pods=true",
+        "--set=policyFacts.pods=true,policyFacts.leases=true",
         "--timeout=60s",
     ];
     helm.run(&cluster, &install).await.unwrap();
@@ -119,9 +135,10 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
     cluster.apply(POLICIES).unwrap();
     let host = start_pod_of(&cluster, NAMESPACE, DEPLOYMENT, &[]).await;
     let mut host = host.unwrap();
-    host.until_logged("a policy asks about the pods")
-        .await
-        .unwrap();
+    for objects in ["the pods", "the leases"] {
+        let watched = format!("a policy asks about {objects}");
+        host.until_logged(&watched).await.unwrap();
+    }
     cluster.until_held("node-1").await;
     cluster.agent_reports("node-1", "True").await;
     cluster.until_released("node-1").await;
@@ -134,19 +151,34 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
     cluster.agent_reports("node-1", "False").await;
 
     let mut missed = 0;
-    for name in [
-        "clusterrole/nrc-node-readiness-controller-manager-role",
-        "role/nrc-node-readiness-controller-leader-election-role",
+    for (name, namespace) in [
+        (
+            "clusterrole/nrc-node-readiness-controller-manager-role",
+            NAMESPACE,
+        ),
+        (
+            "role/nrc-node-readiness-controller-leader-election-role",
+            NAMESPACE,
+        ),
+        (
+            "role/nrc-node-readiness-controller-node-leases-role",
+            NODE_LEASES,
+        ),
     ] {
         let role = Role {
             cluster: &cluster,
             name,
+            namespace,
         };
         let all = role.rules();
         for (index, rule) in all.iter().enumerate() {
             let resource = rule.resources.clone().unwrap().remove(0);
             for verb in &rule.verbs {
-                if UNSEEN.contains(&(&resource, verb)) {
+                let known_as = match namespace {
+                    NODE_LEASES => "leases of nodes",
+                    _ => &resource,
+                };
+                if UNSEEN.contains(&(known_as, verb)) {
                     continue;
                 }
                 let mut reduced = all.clone();
@@ -162,7 +194,7 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
             }
         }
     }
-    assert_eq!(missed, 14);
+    assert_eq!(missed, 15);
 }
 
 /// A host that begins anew says that it may not.

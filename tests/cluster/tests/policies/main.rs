@@ -6,6 +6,7 @@ mod corpus;
 mod failures;
 mod hung;
 mod kept;
+mod leases;
 mod page;
 mod pods;
 mod registry;

@@ -11,6 +11,7 @@ mod autoscaler;
 mod cni;
 mod deadlock;
 mod driver;
+mod heartbeat;
 mod impersonation;
 mod one_line;
 mod pod;

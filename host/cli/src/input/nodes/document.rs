@@ -1,4 +1,4 @@
-//! One pass over an object that may be a node, a DaemonSet, a pod, or a list of them.
+//! One pass over an object that may be a node, a DaemonSet, a pod, a lease, or a list of them.
 //!
 //! Which of them it is says `kind`, and `kubectl` prints that of a list after the items. So the
 //! fields that are not ours are handed on to the node's own decoder as they come, and `metadata`,
@@ -19,6 +19,8 @@ use serde_saphyr::Spanned;
 pub const DAEMON_SET: &str = "DaemonSet";
 /// What a pod calls itself.
 pub const POD: &str = "Pod";
+/// What a lease calls itself.
+pub const LEASE: &str = "Lease";
 
 /// A document: an object, or a list of objects.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct Object {
     pub daemon_set: Option<Result<api::DaemonSet, String>>,
     /// The same of a pod.
     pub pod: Option<Result<api::Pod, String>>,
+    /// The same of a lease.
+    pub lease: Option<Result<api::NodeLease, String>>,
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -87,9 +91,11 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         let is = |kind| seen.kind.as_deref() == Some(kind);
         let daemon_set = is(DAEMON_SET).then(|| seen.decode());
         let pod = is(POD).then(|| seen.decode());
+        let lease = is(LEASE).then(|| seen.decode());
         let object = Object {
             daemon_set,
             pod,
+            lease,
             api_version: seen.api_version,
             kind: seen.kind,
             has_name: seen.metadata.get("name").is_some_and(|name| name != ""),
@@ -110,7 +116,7 @@ struct Seen {
     kind: Option<String>,
     items: Option<Vec<Spanned<Object>>>,
     metadata: Map<String, Value>,
-    /// Of what may be a DaemonSet or a pod.
+    /// Of what may be a DaemonSet, a pod or a lease.
     spec: Value,
     status: Value,
     has_status: bool,
@@ -159,7 +165,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Tap<'_, A> {
                         .unwrap_or_default()
                         .0
                 }
-                "spec" if matches!(seen.kind.as_deref(), None | Some(DAEMON_SET | POD)) => {
+                "spec" if matches!(seen.kind.as_deref(), None | Some(DAEMON_SET | POD | LEASE)) => {
                     seen.spec = self.access.next_value()?;
                     if seen.kind.is_none() {
                         self.next = Some(("spec", seen.spec.clone()));

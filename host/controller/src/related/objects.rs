@@ -1,0 +1,121 @@
+//! The objects that are watched: where they are, which node each belongs to, and what is kept of it.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+
+use kube::api::Api;
+use kube::runtime::watcher;
+use kube::{Client, Resource};
+use planner::lease::Lease;
+use planner::related::Kind;
+use serde::de::DeserializeOwned;
+
+use super::Inner;
+use super::pods::Listed;
+
+/// An object that belongs to a node.
+pub(super) trait Object:
+    Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static
+{
+    const KIND: Kind;
+    /// Whose they are, as the log says it.
+    const WORDS: &'static str;
+    /// By fields that no object has.
+    const NONE: &'static str = "metadata.name=none";
+
+    /// All objects while they are being listed.
+    type Listed: Default + Send;
+
+    fn api(client: Client) -> Api<Self>;
+
+    /// Of all objects those that belong to a node.
+    fn narrow(config: watcher::Config) -> watcher::Config {
+        config
+    }
+
+    /// The name of its node; empty where it belongs to none.
+    fn node(&self) -> &str {
+        self.meta().name.as_deref().unwrap_or_default()
+    }
+
+    fn list(self, listed: &mut Self::Listed);
+
+    /// These are all that there are.
+    fn finish(listed: Self::Listed, inner: &mut Inner);
+
+    /// Takes it as it is now, or away. False: what is kept of it is as it was.
+    fn apply(self, inner: &mut Inner, is_there: bool) -> bool;
+}
+
+impl Object for api::Pod {
+    const KIND: Kind = Kind::Pods;
+    const WORDS: &'static str = "the pods on nodes";
+    const NONE: &'static str = "metadata.name=none,metadata.namespace=none";
+
+    type Listed = Listed;
+
+    fn api(client: Client) -> Api<Self> {
+        Api::all(client)
+    }
+
+    fn narrow(config: watcher::Config) -> watcher::Config {
+        config.fields("spec.nodeName!=")
+    }
+
+    fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn list(self, listed: &mut Listed) {
+        if !self.terminating {
+            listed.add(&self.node, self.facts);
+        }
+    }
+
+    fn finish(listed: Listed, inner: &mut Inner) {
+        inner.pods = listed.finish();
+    }
+
+    fn apply(self, inner: &mut Inner, is_there: bool) -> bool {
+        let is_there = is_there && !self.terminating;
+        inner.pods.apply(&self.node, self.facts, is_there)
+    }
+}
+
+impl Object for api::NodeLease {
+    const KIND: Kind = Kind::Leases;
+    const WORDS: &'static str = "the leases of nodes";
+
+    type Listed = HashMap<Box<str>, Lease>;
+
+    fn api(client: Client) -> Api<Self> {
+        Api::namespaced(client, api::lease::NODE_LEASES)
+    }
+
+    fn list(self, listed: &mut Self::Listed) {
+        listed.insert(self.node().into(), Lease::renewed(self.renewed));
+    }
+
+    fn finish(listed: Self::Listed, inner: &mut Inner) {
+        inner.leases = listed;
+    }
+
+    fn apply(self, inner: &mut Inner, is_there: bool) -> bool {
+        let lease = is_there.then(|| Lease::renewed(self.renewed));
+        put(&mut inner.leases, self.node(), lease)
+    }
+}
+
+/// What a map has of a node from now on. False: it had the same.
+fn put<T: PartialEq>(map: &mut HashMap<Box<str>, T>, node: &str, value: Option<T>) -> bool {
+    match (map.get_mut(node), value) {
+        (Some(known), Some(value)) => {
+            let changed = *known != value;
+            *known = value;
+            changed
+        }
+        (None, Some(value)) => map.insert(node.into(), value).is_none(),
+        (Some(_), None) => map.remove(node).is_some(),
+        (None, None) => false,
+    }
+}
