@@ -10,11 +10,11 @@ use planner::question::Completion;
 use planner::rule::{Enforcement, Matching, Requirement, Rule, Status};
 use planner::verdict::{Decision, Subject};
 
-use crate::{ENGINE, answers, bare, condition, now, rule};
+use crate::{PATIENT, answers, bare, condition, now, rule};
 
 #[test]
 fn it_was_compiled_when_the_host_was_built() {
-    let policy = ENGINE.default_policy().unwrap();
+    let policy = PATIENT.default_policy().unwrap();
     assert!(policy.is_precompiled());
     assert_eq!(policy.name(), "default");
     assert_eq!(policy.interface(), "node-readiness:policy/decide@0.1.0");
@@ -32,8 +32,8 @@ fn it_is_small_and_imports_nothing_but_questions() {
     let bytes = std::fs::read(path).unwrap();
     assert!(bytes.len() <= 32 << 10, "{} bytes", bytes.len());
     // The same component as the one inside, compiled here.
-    let policy = ENGINE.load(&bytes).unwrap();
-    let built_in = ENGINE.default_policy().unwrap();
+    let policy = PATIENT.load(&bytes).unwrap();
+    let built_in = PATIENT.default_policy().unwrap();
     assert_eq!(policy.digest(), built_in.digest());
     assert!(!policy.is_precompiled());
     let imports = |interface: &str, functions: &[&str]| engine::Import {
@@ -63,7 +63,7 @@ fn it_is_small_and_imports_nothing_but_questions() {
 
 #[test]
 fn a_rule_without_conditions_opens_no_gate() {
-    let policy = ENGINE.default_policy().unwrap();
+    let policy = PATIENT.default_policy().unwrap();
     let mut rule = rule("empty");
     rule.requirements.clear();
     let failure = policy.evaluate(&Arc::new(rule), bare()).result.unwrap_err();
@@ -73,7 +73,7 @@ fn a_rule_without_conditions_opens_no_gate() {
 
 #[test]
 fn what_is_wrong_with_parameters_is_told_with_its_place() {
-    let policy = ENGINE.default_policy().unwrap();
+    let policy = PATIENT.default_policy().unwrap();
     let mut rule = rule("any");
     for good in [
         "",
@@ -93,7 +93,7 @@ fn what_is_wrong_with_parameters_is_told_with_its_place() {
 /// same code does natively with the SDK's fakes, so a policy's unit tests tell the truth.
 #[test]
 fn it_decides_as_its_unit_tests_see_it() {
-    let policy = ENGINE.default_policy().unwrap();
+    let policy = PATIENT.default_policy().unwrap();
     let fallbacks = [None, Some(Status::True), Some(Status::Unknown)];
     let shown = [
         None,
@@ -153,7 +153,7 @@ fn it_decides_as_its_unit_tests_see_it() {
 /// The same with each set of parameters, and what they look at.
 #[test]
 fn with_parameters_it_decides_as_its_unit_tests_see_it() {
-    let policy = ENGINE.default_policy().unwrap();
+    let policy = PATIENT.default_policy().unwrap();
     let parameters = [
         r#"{"maxHeartbeatAge":"5m"}"#,
         r#"{"minReadyTime":"30s"}"#,

@@ -18,6 +18,7 @@ mod pool;
 
 use std::fs;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use engine::{Engine, Limits, Options, Policy};
 use planner::Timestamp;
@@ -29,6 +30,11 @@ use planner::rule::{
 
 /// One for all tests: they run in parallel, as evaluations do.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&Options::default()).unwrap());
+
+/// For what is decided, however long that takes on a machine with much else to do.
+static PATIENT: LazyLock<Engine> = LazyLock::new(|| {
+    Engine::new(&small(|limits| limits.deadline = Duration::from_secs(10))).unwrap()
+});
 
 static HOSTILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let path = guest_builder::path("hostile-guest").unwrap_or_else(|error| panic!("{error}"));
