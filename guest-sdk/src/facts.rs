@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::source::Source;
-use crate::{Completion, Effect, Enforcement, Lease, Matching, Pods, Requirement, Status};
+use crate::{Completion, Csi, Effect, Enforcement, Lease, Matching, Pods, Requirement, Status};
 
 /// Everything that a policy can ask.
 ///
@@ -25,6 +25,8 @@ pub struct Facts {
     pub pods: Pods,
     /// The node's lease.
     pub lease: Lease,
+    /// The CSI drivers of the node.
+    pub csi: Csi,
 }
 
 impl Facts {
@@ -35,7 +37,8 @@ impl Facts {
             bootstrap: Bootstrap(source.clone()),
             time: Time(source.clone()),
             pods: Pods(source.clone()),
-            lease: Lease(source),
+            lease: Lease(source.clone()),
+            csi: Csi(source),
         }
     }
 }

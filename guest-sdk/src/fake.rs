@@ -46,6 +46,7 @@ pub struct Fake {
     pods: Vec<Pod>,
     /// None: no lease. None inside: one that does not say when.
     lease: Option<Option<Duration>>,
+    drivers: BTreeMap<String, Vec<String>>,
     asked: Asked,
 }
 

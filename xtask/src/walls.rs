@@ -62,6 +62,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("guest-sdk", &["wasmtime", "serde_json", "tokio"]),
     ("default-policy", &["wasmtime", "serde_json", "tokio"]),
     ("cel-policy", &["wasmtime", "tokio", "regex", "chrono"]),
+    ("csi-ready-policy", &["wasmtime", "serde_json", "tokio"]),
     ("heartbeat-policy", &["wasmtime", "serde_json", "tokio"]),
     ("pods-ready-policy", &["wasmtime", "serde_json", "tokio"]),
     ("hostile-guest", &["wasmtime", "serde_json", "tokio"]),
@@ -105,6 +106,7 @@ const RESERVED: &[(&str, &[&str])] = &[
         &[
             "cel-policy",
             "default-policy",
+            "csi-ready-policy",
             "heartbeat-policy",
             "pods-ready-policy",
             "hostile-guest",
@@ -118,6 +120,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("default-policy", &["engine"]),
     ("cel-policy", &[]),
     ("cel", &["cel-policy"]),
+    ("csi-ready-policy", &[]),
     ("heartbeat-policy", &[]),
     ("pods-ready-policy", &[]),
     ("hostile-guest", &[]),

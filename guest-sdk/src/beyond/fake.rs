@@ -124,6 +124,23 @@ impl Fake {
         self.lease = Some(renewed_ago);
         self
     }
+
+    /// A CSI driver is registered on the node, with these keys of its topology.
+    ///
+    /// ```
+    /// use guest_sdk::fake::Fake;
+    ///
+    /// let fake = Fake::new().driver("ebs.csi.aws.com", &["topology.kubernetes.io/zone"]);
+    /// let csi = fake.facts().csi;
+    /// assert!(csi.has_topology_key("ebs.csi.aws.com", "topology.kubernetes.io/zone"));
+    /// assert!(!csi.has_driver("efs.csi.aws.com"));
+    /// ```
+    #[must_use]
+    pub fn driver(mut self, name: &str, topology_keys: &[&str]) -> Self {
+        let keys = topology_keys.iter().map(ToString::to_string);
+        self.drivers.insert(name.into(), keys.collect());
+        self
+    }
 }
 
 impl Source {
@@ -168,6 +185,17 @@ impl Source {
         let at_most = Duration::from_millis(at_most);
         self.record(format!("renewed-within({at_most:?})"));
         self.0.lease.flatten().is_some_and(|ago| ago <= at_most)
+    }
+
+    pub(crate) fn has_driver(&self, name: &str) -> bool {
+        self.record(format!("has-driver({name})"));
+        self.0.drivers.contains_key(name)
+    }
+
+    pub(crate) fn has_topology_key(&self, driver: &str, key: &str) -> bool {
+        self.record(format!("has-topology-key({driver}, {key})"));
+        let keys = self.0.drivers.get(driver);
+        keys.is_some_and(|keys| keys.iter().any(|known| known == key))
     }
 }
 

@@ -1,7 +1,7 @@
 //! On wasm: what stands beside the node comes from the host too.
 
 use crate::__guest::Source;
-use crate::__guest::bindings::node_readiness::policy::{lease, pods};
+use crate::__guest::bindings::node_readiness::policy::{csi, lease, pods};
 use crate::{PodPhase, PodSelection};
 
 impl Source {
@@ -34,6 +34,14 @@ impl Source {
 
     pub(crate) fn renewed_within(&self, at_most: u64) -> bool {
         lease::renewed_within(at_most)
+    }
+
+    pub(crate) fn has_driver(&self, name: &str) -> bool {
+        csi::has_driver(name)
+    }
+
+    pub(crate) fn has_topology_key(&self, driver: &str, key: &str) -> bool {
+        csi::has_topology_key(driver, key)
     }
 }
 

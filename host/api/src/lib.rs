@@ -11,6 +11,7 @@ pub mod admission;
 pub mod birth;
 pub mod check;
 pub mod crds;
+pub mod csi_node;
 pub mod daemon_set;
 pub mod lease;
 mod lenient;
@@ -25,6 +26,7 @@ mod slim;
 pub mod toleration;
 pub mod webhook;
 
+pub use csi_node::CsiNode;
 pub use daemon_set::DaemonSet;
 pub use lease::NodeLease;
 pub use node::Node;

@@ -86,7 +86,8 @@ pub struct ReadinessPolicySpec {
     /// The interfaces that the policy may ask, such as `node-readiness:policy/node`: a module that imports
     /// another is refused. Without it those are allowed that are about the node and its rule:
     /// `node-readiness:policy/node`, `/rule`, `/bootstrap` and `/time`. With `node-readiness:policy/pods` it may
-    /// ask about the pods on the node, with `node-readiness:policy/lease` about its lease.
+    /// ask about the pods on the node, with `node-readiness:policy/lease` about its lease, with
+    /// `node-readiness:policy/csi` about its CSI drivers.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(
         length(max = 32),

@@ -45,7 +45,7 @@ pub struct Options {
 
     /// Nodes: files, folders without their sub-folders, or `-` for standard input
     ///
-    /// DaemonSets, pods and leases may be among them. Without it: those of the cluster that the
+    /// DaemonSets, pods, leases and CSINodes may be among them. Without it: those of the cluster that the
     /// kubeconfig's current context names. They are only read.
     #[arg(long = "node", value_name = "NODES", num_args = 1..)]
     nodes: Vec<PathBuf>,
@@ -106,8 +106,9 @@ Input:
   without a status shows none of its conditions. DaemonSets among the nodes are looked at for one
   thing: a warning says where pods that report a condition (by the variable CONDITION_TYPE or CHECKS
   of a container, or the annotation readiness.node.x-k8s.io/reports) do not tolerate the taint of a
-  rule that waits for it, or where those of several rules keep each other away. Pods and leases among
-  the nodes are those that a policy can ask about; of a cluster they are read only where one does.
+  rule that waits for it, or where those of several rules keep each other away. Pods, leases and
+  CSINodes among the nodes are those that a policy can ask about; of a cluster they are read only
+  where one does.
 
 Result:
   One entry for each rule and node that the rule selects, and for each node on which a rule that
@@ -197,6 +198,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         daemon_sets,
         pods: _,
         leases: _,
+        csi_nodes: _,
     } = given;
     let mut report = Report::new(now);
     // Where a budget has too little room, it is filled in this order.
@@ -367,6 +369,7 @@ fn tell_of_missing(rules: &[ActiveRule], given: &Given) {
             let is_missing = match kind {
                 Kind::Pods => given.pods.is_empty(),
                 Kind::Leases => given.leases.is_empty(),
+                Kind::CsiNodes => given.csi_nodes.is_empty(),
             };
             if is_missing && told.insert((policy, kind)) {
                 let objects = kind.objects();

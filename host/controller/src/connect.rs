@@ -72,6 +72,8 @@ pub struct Objects {
     pub pods: Vec<api::Pod>,
     /// The leases of nodes, where they are asked about.
     pub leases: Vec<api::NodeLease>,
+    /// All CSINodes, where they are asked about.
+    pub csi_nodes: Vec<api::CsiNode>,
 }
 
 /// The nodes of a cluster as they are now, the DaemonSets, and what else policies ask about. They are only
@@ -85,6 +87,10 @@ pub async fn list_objects(
         nodes: cluster.list().await?,
         daemon_sets: cluster.list().await,
         pods: match asked.contains(&Kind::Pods) {
+            true => cluster.list().await?,
+            false => Vec::new(),
+        },
+        csi_nodes: match asked.contains(&Kind::CsiNodes) {
             true => cluster.list().await?,
             false => Vec::new(),
         },

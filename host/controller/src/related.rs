@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::Policy;
 use planner::Timestamp;
+use planner::csi::Drivers;
 use planner::lease::Lease;
 use planner::question::Read;
 use planner::related::{Kind, Lookup, Related};
@@ -38,6 +39,7 @@ struct Inner {
     pods: Pods,
     /// By the name of the node.
     leases: HashMap<Box<str>, Lease>,
+    drivers: HashMap<Box<str>, Drivers>,
     reads: Reads,
 }
 
@@ -96,6 +98,7 @@ impl Known {
         match kind {
             Kind::Pods => inner.pods = Pods::default(),
             Kind::Leases => inner.leases = HashMap::new(),
+            Kind::CsiNodes => inner.drivers = HashMap::new(),
         }
     }
 
@@ -110,6 +113,8 @@ impl Inner {
         let is_known = |kind| self.states.get(&kind) == Some(&State::Synced);
         Related {
             pods: is_known(Kind::Pods).then(|| self.pods.of(node)),
+            drivers: is_known(Kind::CsiNodes)
+                .then(|| self.drivers.get(node).cloned().unwrap_or_default()),
             lease: is_known(Kind::Leases)
                 .then(|| self.leases.get(node).copied().unwrap_or_default()),
         }

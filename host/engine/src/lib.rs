@@ -62,6 +62,10 @@ pub const DEFAULT_POLICY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/defa
 pub const BUILT_IN: &[(&str, &[u8])] = &[
     ("default", DEFAULT_POLICY),
     (
+        "csi-ready",
+        include_bytes!(concat!(env!("OUT_DIR"), "/csi-ready.wasm")),
+    ),
+    (
         "heartbeat",
         include_bytes!(concat!(env!("OUT_DIR"), "/heartbeat.wasm")),
     ),

@@ -13,7 +13,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{ResourceLimiter, Result};
 
 use crate::class::Allowance;
-use crate::contract::{bootstrap, lease, node, pods, rule, time, types};
+use crate::contract::{bootstrap, csi, lease, node, pods, rule, time, types};
 use crate::failure::Stop;
 use crate::grants::Grants;
 
@@ -157,6 +157,8 @@ fn bytes(question: &Question) -> usize {
         | Question::Reached { .. }
         | Question::HasLease
         | Question::RenewedWithin { .. } => 0,
+        Question::HasDriver { driver } => driver.len(),
+        Question::HasTopologyKey { driver, key } => driver.len() + key.len(),
         Question::HasPod { pods }
         | Question::HasReadyPod { pods, .. }
         | Question::AllPodsReady { pods, .. }
@@ -199,6 +201,8 @@ fn name(question: &Question) -> &'static str {
         Question::HasPodInPhase { .. } => "pods.has-pod-in-phase",
         Question::HasLease => "lease.has-lease",
         Question::RenewedWithin { .. } => "lease.renewed-within",
+        Question::HasDriver { .. } => "csi.has-driver",
+        Question::HasTopologyKey { .. } => "csi.has-topology-key",
     }
 }
 
@@ -222,6 +226,9 @@ pub(crate) fn link(linker: &mut Linker<Sandbox>, grants: Grants) -> Result<()> {
     }
     if grants.has("lease") {
         lease::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
+    }
+    if grants.has("csi") {
+        csi::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
     }
     Ok(())
 }

@@ -97,6 +97,13 @@ pub enum Question {
         #[serde(rename = "atMostMs", with = "millis")]
         at_most: Duration,
     },
+    HasDriver {
+        driver: String,
+    },
+    HasTopologyKey {
+        driver: String,
+        key: String,
+    },
 }
 
 /// An answer. Which variant belongs to which question is fixed by the contract.
@@ -220,7 +227,9 @@ impl Answers for NodeAnswers {
             | Question::AllPodsReady { .. }
             | Question::HasPodInPhase { .. }
             | Question::HasLease
-            | Question::RenewedWithin { .. } => {
+            | Question::RenewedWithin { .. }
+            | Question::HasDriver { .. }
+            | Question::HasTopologyKey { .. } => {
                 let answer = self.related.answer(question, self.now);
                 answer.unwrap_or((Answer::Text(None), None))
             }

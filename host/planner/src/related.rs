@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::csi::Drivers;
 use crate::lease::Lease;
 use crate::pods::Pod;
 use crate::question::{Answer, Question, Read};
@@ -19,6 +20,8 @@ pub struct Related {
     pub pods: Option<Arc<[Pod]>>,
     /// Its lease; none: it is not known whether it has one.
     pub lease: Option<Lease>,
+    /// The CSI drivers that are registered on it; none: it is not known which.
+    pub drivers: Option<Drivers>,
 }
 
 /// A kind of objects that belong to nodes.
@@ -28,17 +31,20 @@ pub enum Kind {
     Pods,
     /// Its lease.
     Leases,
+    /// Its CSINode.
+    CsiNodes,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Pods, Self::Leases];
+    pub const ALL: [Self; 3] = [Self::Pods, Self::Leases, Self::CsiNodes];
 
     /// The interface of the contract by which a policy asks about them, without package and version.
     pub fn interface(self) -> &'static str {
         match self {
             Self::Pods => "pods",
             Self::Leases => "lease",
+            Self::CsiNodes => "csi",
         }
     }
 
@@ -47,6 +53,7 @@ impl Kind {
         match self {
             Self::Pods => "pods",
             Self::Leases => "leases",
+            Self::CsiNodes => "csinodes",
         }
     }
 }
@@ -60,6 +67,7 @@ impl Question {
             | Self::AllPodsReady { .. }
             | Self::HasPodInPhase { .. } => Some(Kind::Pods),
             Self::HasLease | Self::RenewedWithin { .. } => Some(Kind::Leases),
+            Self::HasDriver { .. } | Self::HasTopologyKey { .. } => Some(Kind::CsiNodes),
             _ => None,
         }
     }
@@ -71,6 +79,7 @@ impl Related {
         Self {
             pods: Some(Arc::default()),
             lease: Some(Lease::Absent),
+            drivers: Some(Drivers::default()),
         }
     }
 
@@ -88,6 +97,10 @@ impl Related {
                 .as_deref()
                 .and_then(|pods| of_pods(question, pods, now)),
             Kind::Leases => self.lease.and_then(|lease| of_lease(question, lease, now)),
+            Kind::CsiNodes => self
+                .drivers
+                .as_ref()
+                .and_then(|drivers| of_drivers(question, drivers)),
         };
         Some(answer.unwrap_or((Answer::Text(None), None)))
     }
@@ -121,6 +134,14 @@ fn of_lease(
     match question {
         Question::HasLease => Some(lease.exists()),
         Question::RenewedWithin { at_most } => Some(lease.renewed_within(*at_most, now)),
+        _ => None,
+    }
+}
+
+fn of_drivers(question: &Question, drivers: &Drivers) -> Option<(Answer, Option<Timestamp>)> {
+    match question {
+        Question::HasDriver { driver } => Some(drivers.has(driver)),
+        Question::HasTopologyKey { driver, key } => Some(drivers.has_topology_key(driver, key)),
         _ => None,
     }
 }

@@ -17,6 +17,7 @@ pub fn objects(kubeconfig: Option<&Path>, asked: &BTreeSet<Kind>) -> anyhow::Res
         daemon_sets,
         pods,
         leases,
+        csi_nodes,
     } = runtime.block_on(list_objects(kubeconfig, asked))?;
     let given = nodes.into_iter().map(|node| GivenNode {
         node,
@@ -34,5 +35,6 @@ pub fn objects(kubeconfig: Option<&Path>, asked: &BTreeSet<Kind>) -> anyhow::Res
         daemon_sets,
         pods,
         leases,
+        csi_nodes,
     })
 }

@@ -1,5 +1,5 @@
-//! Nodes from files, as `kubectl get nodes -o yaml` or `-o json` saves them; and DaemonSets, pods and
-//! leases, where they are among them.
+//! Nodes from files, as `kubectl get nodes -o yaml` or `-o json` saves them; and DaemonSets, pods,
+//! leases and CSINodes, where they are among them.
 //!
 //! Decoded straight into the slim type: images and managed fields are never in memory. Only to say
 //! where a mistake is, a file is read once more, with the place of every field.
@@ -14,7 +14,7 @@ use planner::related::Related;
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
-use self::document::{DAEMON_SET, Document, LEASE, Object, POD};
+use self::document::{CSI_NODE, DAEMON_SET, Document, LEASE, Object, POD};
 use super::tree::Tree;
 use super::yaml::{self, place};
 use super::{BadInput, Source};
@@ -44,6 +44,8 @@ pub struct Given {
     pub pods: Vec<api::Pod>,
     /// Leases, those of nodes among them.
     pub leases: Vec<api::NodeLease>,
+    /// The drivers of nodes.
+    pub csi_nodes: Vec<api::CsiNode>,
 }
 
 impl Given {
@@ -66,6 +68,11 @@ impl Given {
             let lease = Lease::renewed(lease.renewed);
             all.entry(node).or_insert_with(Related::nothing).lease = Some(lease);
         }
+        for csi_node in std::mem::take(&mut self.csi_nodes) {
+            let node = csi_node.metadata.name.unwrap_or_default();
+            let related = all.entry(node).or_insert_with(Related::nothing);
+            related.drivers = Some(csi_node.drivers);
+        }
         all
     }
 }
@@ -77,6 +84,7 @@ pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
         mut daemon_sets,
         mut pods,
         mut leases,
+        mut csi_nodes,
     } = Given::default();
     let mut problems = Vec::new();
     for source in sources {
@@ -93,6 +101,7 @@ pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
         daemon_sets.append(&mut found.given.daemon_sets);
         pods.append(&mut found.given.pods);
         leases.append(&mut found.given.leases);
+        csi_nodes.append(&mut found.given.csi_nodes);
         problems.append(&mut found.problems);
         if !found.in_fields.is_empty() {
             let located = located(source);
@@ -114,6 +123,7 @@ pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
             daemon_sets,
             pods,
             leases,
+            csi_nodes,
         })
     } else {
         Err(BadInput(problems))
@@ -238,6 +248,9 @@ impl Found {
         } else if let Some(lease) = object.lease {
             beside(LEASE, "coordination.k8s.io/v1", version, lease)
                 .map(|lease| given.leases.push(lease))
+        } else if let Some(csi_node) = object.csi_node {
+            beside(CSI_NODE, "storage.k8s.io/v1", version, csi_node)
+                .map(|csi_node| given.csi_nodes.push(csi_node))
         } else {
             return self.add_node(object, inherited, at);
         };

@@ -15,6 +15,7 @@ pub(super) fn available(policy: &Policy, known: &Known) -> Result<(), Trouble> {
     let value = match kind {
         Kind::Pods => "pods",
         Kind::Leases => "leases",
+        Kind::CsiNodes => "csiNodes",
     };
     let (reason, message) = match state {
         State::Refused(why) => (

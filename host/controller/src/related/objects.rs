@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use kube::api::Api;
 use kube::runtime::watcher;
 use kube::{Client, Resource};
+use planner::csi::Drivers;
 use planner::lease::Lease;
 use planner::related::Kind;
 use serde::de::DeserializeOwned;
@@ -103,6 +104,30 @@ impl Object for api::NodeLease {
     fn apply(self, inner: &mut Inner, is_there: bool) -> bool {
         let lease = is_there.then(|| Lease::renewed(self.renewed));
         put(&mut inner.leases, self.node(), lease)
+    }
+}
+
+impl Object for api::CsiNode {
+    const KIND: Kind = Kind::CsiNodes;
+    const WORDS: &'static str = "the CSI drivers of nodes";
+
+    type Listed = HashMap<Box<str>, Drivers>;
+
+    fn api(client: Client) -> Api<Self> {
+        Api::all(client)
+    }
+
+    fn list(self, listed: &mut Self::Listed) {
+        listed.insert(self.node().into(), self.drivers);
+    }
+
+    fn finish(listed: Self::Listed, inner: &mut Inner) {
+        inner.drivers = listed;
+    }
+
+    fn apply(self, inner: &mut Inner, is_there: bool) -> bool {
+        let drivers = is_there.then(|| self.drivers.clone());
+        put(&mut inner.drivers, self.node(), drivers)
     }
 }
 

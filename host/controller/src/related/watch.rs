@@ -25,6 +25,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, config: watcher::Config) {
     tokio::join!(
         watch_each::<api::Pod>(&shared, &config),
         watch_each::<api::NodeLease>(&shared, &config),
+        watch_each::<api::CsiNode>(&shared, &config),
     );
 }
 

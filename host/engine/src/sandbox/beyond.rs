@@ -7,7 +7,7 @@ use planner::question::Question;
 use wasmtime::Result;
 
 use super::Sandbox;
-use crate::contract::{lease, pods};
+use crate::contract::{csi, lease, pods};
 use crate::failure::Stop;
 
 /// The most labels in one selection.
@@ -46,6 +46,16 @@ impl lease::Host for Sandbox {
     fn renewed_within(&mut self, at_most: u64) -> Result<bool> {
         let at_most = Duration::from_millis(at_most);
         self.yes(Question::RenewedWithin { at_most })
+    }
+}
+
+impl csi::Host for Sandbox {
+    fn has_driver(&mut self, driver: String) -> Result<bool> {
+        self.yes(Question::HasDriver { driver })
+    }
+
+    fn has_topology_key(&mut self, driver: String, key: String) -> Result<bool> {
+        self.yes(Question::HasTopologyKey { driver, key })
     }
 }
 

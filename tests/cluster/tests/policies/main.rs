@@ -3,6 +3,7 @@
 
 mod changes;
 mod corpus;
+mod csi_nodes;
 mod failures;
 mod hung;
 mod kept;

@@ -148,6 +148,7 @@ fn ask_everything(facts: &Facts) -> Decision {
         // Its operators grant it no more than what is about the node.
         pods: _,
         lease: _,
+        csi: _,
     } = facts;
     let minute = Duration::from_secs(60);
     let answers = format!(

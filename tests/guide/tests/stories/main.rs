@@ -9,6 +9,7 @@
 mod agents;
 mod autoscaler;
 mod cni;
+mod csi_ready;
 mod deadlock;
 mod driver;
 mod heartbeat;

@@ -1,4 +1,4 @@
-//! One pass over an object that may be a node, a DaemonSet, a pod, a lease, or a list of them.
+//! One pass over an object that may be a node, a DaemonSet, a pod, a lease, a CSINode, or a list of them.
 //!
 //! Which of them it is says `kind`, and `kubectl` prints that of a list after the items. So the
 //! fields that are not ours are handed on to the node's own decoder as they come, and `metadata`,
@@ -21,6 +21,8 @@ pub const DAEMON_SET: &str = "DaemonSet";
 pub const POD: &str = "Pod";
 /// What a lease calls itself.
 pub const LEASE: &str = "Lease";
+/// What a CSINode calls itself.
+pub const CSI_NODE: &str = "CSINode";
 
 /// A document: an object, or a list of objects.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct Object {
     pub pod: Option<Result<api::Pod, String>>,
     /// The same of a lease.
     pub lease: Option<Result<api::NodeLease, String>>,
+    /// The same of a CSINode.
+    pub csi_node: Option<Result<api::CsiNode, String>>,
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -92,10 +96,12 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         let daemon_set = is(DAEMON_SET).then(|| seen.decode());
         let pod = is(POD).then(|| seen.decode());
         let lease = is(LEASE).then(|| seen.decode());
+        let csi_node = is(CSI_NODE).then(|| seen.decode());
         let object = Object {
             daemon_set,
             pod,
             lease,
+            csi_node,
             api_version: seen.api_version,
             kind: seen.kind,
             has_name: seen.metadata.get("name").is_some_and(|name| name != ""),
@@ -116,7 +122,7 @@ struct Seen {
     kind: Option<String>,
     items: Option<Vec<Spanned<Object>>>,
     metadata: Map<String, Value>,
-    /// Of what may be a DaemonSet, a pod or a lease.
+    /// Of what may be an object beside a node.
     spec: Value,
     status: Value,
     has_status: bool,
@@ -165,7 +171,12 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Tap<'_, A> {
                         .unwrap_or_default()
                         .0
                 }
-                "spec" if matches!(seen.kind.as_deref(), None | Some(DAEMON_SET | POD | LEASE)) => {
+                "spec"
+                    if matches!(
+                        seen.kind.as_deref(),
+                        None | Some(DAEMON_SET | POD | LEASE | CSI_NODE)
+                    ) =>
+                {
                     seen.spec = self.access.next_value()?;
                     if seen.kind.is_none() {
                         self.next = Some(("spec", seen.spec.clone()));
