@@ -102,8 +102,11 @@ async fn a_daemon_set_that_its_own_taint_keeps_away_is_told_about_until_it_is_me
 
     let note = cluster.until_event("agent", CONDITION).await.unwrap();
     assert_eq!(note, warning("agent"));
-    let blocked =
-        |status: &NodeReadinessRuleStatus| told(status) == Some(("True", &warning("agent")));
+    let generation = (cluster.rules().get("agent").await.unwrap().metadata).generation;
+    let blocked = |status: &NodeReadinessRuleStatus| {
+        status.observed_generation == generation
+            && told(status) == Some(("True", &warning("agent")))
+    };
     (cluster.until_status("agent", "it is said", blocked).await).unwrap();
     cluster.until_held("node-1").await;
     // `host eval` sees the same in the cluster.
@@ -133,6 +136,7 @@ async fn a_daemon_set_that_its_own_taint_keeps_away_is_told_about_until_it_is_me
     host.until_logged("ReporterBlocked").await.unwrap();
     cluster.until_worked_off().await.unwrap();
     let after = cluster.rules().get("agent").await.unwrap();
+    assert_eq!(before.status, after.status);
     assert_eq!(
         before.metadata.resource_version,
         after.metadata.resource_version
