@@ -31,6 +31,18 @@ async fn compat_010_times_that_somebody_wrote_into_a_status_do_not_stay() {
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster.until_held("node-1").await;
+    // All that a host has to say is not always said at once.
+    let whole = cluster.until_status("agent", "it is said", |status| {
+        let mut conditions = status.conditions.iter();
+        let holds =
+            conditions.any(|one| one.r#type == "HoldsNewNodes" && one.reason == "ConditionsNotMet");
+        holds
+            && status
+                .nodes
+                .as_ref()
+                .is_some_and(|nodes| nodes.held == Some(1))
+    });
+    whole.await.unwrap();
     let stored = cluster.until_status_is_true("agent").await.unwrap();
     let created = stored.metadata.creation_timestamp.unwrap();
     let before = stored.status.unwrap();
