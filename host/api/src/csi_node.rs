@@ -5,7 +5,7 @@ use planner::csi::{Driver, Drivers};
 use serde::{Deserialize, Deserializer};
 
 use crate::lenient;
-use crate::slim::resource;
+use crate::slim::{Identity, resource};
 
 /// A CSINode as it was read. It cannot be serialized: a PUT of it would wipe what was skipped.
 #[derive(Debug, Clone)]
@@ -33,11 +33,7 @@ impl<'de> Deserialize<'de> for CsiNode {
             topology_keys: driver.topology_keys.into_iter().map(Into::into).collect(),
         });
         Ok(Self {
-            metadata: ObjectMeta {
-                name: Some(metadata.name),
-                resource_version: metadata.resource_version,
-                ..ObjectMeta::default()
-            },
+            metadata: metadata.into(),
             drivers: drivers.collect(),
         })
     }
@@ -45,17 +41,9 @@ impl<'de> Deserialize<'de> for CsiNode {
 
 #[derive(Deserialize)]
 struct WireCsiNode {
-    metadata: WireMeta,
+    metadata: Identity,
     #[serde(default, deserialize_with = "lenient::or_default")]
     spec: WireSpec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireMeta {
-    name: String,
-    #[serde(default)]
-    resource_version: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

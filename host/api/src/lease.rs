@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 
 use crate::lenient;
-use crate::slim::resource;
+use crate::slim::{Identity, resource};
 
 /// The namespace of the leases of nodes.
 pub const NODE_LEASES: &str = "kube-node-lease";
@@ -32,12 +32,7 @@ impl<'de> Deserialize<'de> for NodeLease {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let WireLease { metadata, spec } = WireLease::deserialize(from)?;
         Ok(Self {
-            metadata: ObjectMeta {
-                name: Some(metadata.name),
-                namespace: Some(metadata.namespace),
-                resource_version: metadata.resource_version,
-                ..ObjectMeta::default()
-            },
+            metadata: metadata.into(),
             renewed: spec.renew_time,
         })
     }
@@ -45,19 +40,9 @@ impl<'de> Deserialize<'de> for NodeLease {
 
 #[derive(Deserialize)]
 struct WireLease {
-    metadata: WireMeta,
+    metadata: Identity,
     #[serde(default, deserialize_with = "lenient::or_default")]
     spec: WireSpec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireMeta {
-    name: String,
-    #[serde(default, deserialize_with = "lenient::string")]
-    namespace: String,
-    #[serde(default)]
-    resource_version: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

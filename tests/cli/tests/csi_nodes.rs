@@ -2,19 +2,15 @@
 
 mod common;
 
-use cli_tests::cases::{Eval, compare, load_folder, play};
-use cli_tests::program::{Output, workspace};
-use common::{NODE, RULE, eval, json};
+use cli_tests::program::Output;
+use common::{every_case_passes, json};
 use serde_json::json;
 
-const POLICY: &str = "  policy: {name: csi-ready, parameters: {drivers: [{name: a.example.com, topologyKeys: [zone]}]}}\n";
+const POLICY: &str = "csi-ready";
+const PARAMETERS: &str = "{drivers: [{name: a.example.com, topologyKeys: [zone]}]}";
 
-/// With the rule's condition met, and these objects beside the node.
 fn decided(objects: &[&str]) -> Output {
-    let node = NODE.replace("status: \"False\"", "status: \"True\"");
-    let all: Vec<_> = [&*node].iter().chain(objects).copied().collect();
-    let more = ["-ojson", "--policy", "csi-ready=builtin:csi-ready"];
-    eval(&format!("{RULE}{POLICY}"), &all.join("\n---\n"), &more)
+    common::decided(POLICY, PARAMETERS, objects)
 }
 
 const CSI_NODE: &str = "apiVersion: storage.k8s.io/v1
@@ -24,20 +20,7 @@ spec: {drivers: [{name: a.example.com, nodeID: worker, topologyKeys: [zone]}]}";
 
 #[test]
 fn every_case_of_csi_ready_passes_through_eval() {
-    let cases = load_folder(&workspace().join("policies/csi-ready/cases")).unwrap();
-    let mut failures = Vec::new();
-    for case in &cases {
-        let named = Eval::with_named("csi-ready", "builtin:csi-ready".as_ref());
-        if let Err(error) = named.and_then(|mut eval| play(case, &mut eval)) {
-            failures.push(format!("{error:#}"));
-        }
-        for step in &case.steps {
-            let nothing = compare(&step.expect, &Default::default(), &Default::default());
-            assert!(!nothing.is_empty(), "{}", case.name);
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(cases.len() >= 2);
+    every_case_passes(POLICY);
 }
 
 #[test]

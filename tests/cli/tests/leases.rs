@@ -2,20 +2,15 @@
 
 mod common;
 
-use cli_tests::cases::{Eval, compare, load_folder, play};
-use cli_tests::program::{Output, workspace};
-use common::{NODE, RULE, eval, json};
+use cli_tests::program::Output;
+use common::{every_case_passes, json};
 use serde_json::json;
 
-const POLICY: &str = "  policy: {name: heartbeat}\n";
+const POLICY: &str = "heartbeat";
+const PARAMETERS: &str = "{}";
 
-/// With the rule's condition met, and these objects beside the node.
 fn decided(objects: &[&str]) -> Output {
-    let node = NODE.replace("status: \"False\"", "status: \"True\"");
-    let all: Vec<_> = [&*node].iter().chain(objects).copied().collect();
-    let more = ["-ojson", "--now", "2026-01-02T00:00:00Z", "--policy"];
-    let more = [&more[..], &["heartbeat=builtin:heartbeat"]].concat();
-    eval(&format!("{RULE}{POLICY}"), &all.join("\n---\n"), &more)
+    common::decided(POLICY, PARAMETERS, objects)
 }
 
 /// Of the node, renewed half a minute before.
@@ -26,20 +21,7 @@ spec: {holderIdentity: worker, renewTime: \"2026-01-01T23:59:30.000000Z\"}";
 
 #[test]
 fn every_case_of_heartbeat_passes_through_eval() {
-    let cases = load_folder(&workspace().join("policies/heartbeat/cases")).unwrap();
-    let mut failures = Vec::new();
-    for case in &cases {
-        let named = Eval::with_named("heartbeat", "builtin:heartbeat".as_ref());
-        if let Err(error) = named.and_then(|mut eval| play(case, &mut eval)) {
-            failures.push(format!("{error:#}"));
-        }
-        for step in &case.steps {
-            let nothing = compare(&step.expect, &Default::default(), &Default::default());
-            assert!(!nothing.is_empty(), "{}", case.name);
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(cases.len() >= 2);
+    every_case_passes(POLICY);
 }
 
 #[test]

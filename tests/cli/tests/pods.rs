@@ -2,13 +2,12 @@
 
 mod common;
 
-use cli_tests::cases::{Eval, compare, load_folder, play};
-use cli_tests::program::{Output, workspace};
-use common::{NODE, RULE, eval, json, refused};
+use cli_tests::program::Output;
+use common::{NODE, RULE, eval, every_case_passes, json, refused, rule_with};
 use serde_json::json;
 
-const POLICY: &str =
-    "  policy: {name: pods-ready, parameters: {pods: [{namespace: security, daemonSet: agent}]}}\n";
+const POLICY: &str = "pods-ready";
+const PARAMETERS: &str = "{pods: [{namespace: security, daemonSet: agent}]}";
 const BUILT_IN: [&str; 2] = ["--policy", "pods-ready=builtin:pods-ready"];
 
 /// A pod of the agent on the node, Ready since the beginning of the year.
@@ -16,31 +15,13 @@ const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"agent-x
 "ownerReferences":[{"kind":"DaemonSet","name":"agent","controller":true}]},"spec":{"nodeName":"worker","containers":[{"name":"a"}]},
 "status":{"phase":"Running","conditions":[{"type":"Ready","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}"#;
 
-/// With the rule's condition met, and these objects beside the node.
 fn decided(objects: &[&str]) -> Output {
-    let node = NODE.replace("status: \"False\"", "status: \"True\"");
-    let all: Vec<_> = [&*node].iter().chain(objects).copied().collect();
-    let now = ["-ojson", "--now", "2026-01-02T00:00:00Z"];
-    let more = [BUILT_IN.as_slice(), &now].concat();
-    eval(&format!("{RULE}{POLICY}"), &all.join("\n---\n"), &more)
+    common::decided(POLICY, PARAMETERS, objects)
 }
 
 #[test]
 fn every_case_of_pods_ready_passes_through_eval() {
-    let cases = load_folder(&workspace().join("policies/pods-ready/cases")).unwrap();
-    let mut failures = Vec::new();
-    for case in &cases {
-        let named = Eval::with_named("pods-ready", "builtin:pods-ready".as_ref());
-        if let Err(error) = named.and_then(|mut eval| play(case, &mut eval)) {
-            failures.push(format!("{error:#}"));
-        }
-        for step in &case.steps {
-            let nothing = compare(&step.expect, &Default::default(), &Default::default());
-            assert!(!nothing.is_empty(), "{}", case.name);
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(cases.len() >= 3);
+    every_case_passes(POLICY);
 }
 
 #[test]
@@ -68,7 +49,7 @@ fn as_kubectl_prints_them_and_with_the_kind_at_the_end() {
         let list = format!(
             r#"{{"apiVersion":"v1","items":[{node},{pod}],"kind":"List","metadata":{{"resourceVersion":""}}}}"#
         );
-        let rule = format!("{RULE}{POLICY}");
+        let rule = rule_with(POLICY, PARAMETERS);
         let output = eval(&rule, &list, &[&BUILT_IN[..], &["-ojson"]].concat());
         assert_eq!((output.status, output.stderr.as_str()), (0, ""));
         assert_eq!(json(&output.stdout)["results"][0]["reason"], "PodsReady");

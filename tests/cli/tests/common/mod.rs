@@ -10,7 +10,8 @@
 use std::fs;
 use std::path::Path;
 
-use cli_tests::program::{Output, host_in};
+use cli_tests::cases::{Eval, compare, load_folder, play};
+use cli_tests::program::{Output, host_in, workspace};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -102,4 +103,39 @@ pub fn hostile() -> String {
 /// Parses what must be JSON.
 pub fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The rule, with this policy of the box and these parameters for it.
+pub fn rule_with(policy: &str, parameters: &str) -> String {
+    format!("{RULE}  policy: {{name: {policy}, parameters: {parameters}}}\n")
+}
+
+/// What that policy says at the beginning of 2026-01-02, with the rule's condition met, and these objects beside
+/// the node.
+pub fn decided(policy: &str, parameters: &str, objects: &[&str]) -> Output {
+    let node = NODE.replace("status: \"False\"", "status: \"True\"");
+    let all: Vec<_> = [&*node].iter().chain(objects).copied().collect();
+    let built_in = format!("{policy}=builtin:{policy}");
+    let more = ["-ojson", "--now", "2026-01-02T00:00:00Z"];
+    let more = [&more[..], &["--policy", &built_in]].concat();
+    eval(&rule_with(policy, parameters), &all.join("\n---\n"), &more)
+}
+
+/// The cases of a policy of the box, which expect something, go through `host eval`.
+pub fn every_case_passes(policy: &str) {
+    let folder = workspace().join(format!("policies/{policy}/cases"));
+    let cases = load_folder(&folder).unwrap();
+    let mut failures = Vec::new();
+    for case in &cases {
+        let named = Eval::with_named(policy, format!("builtin:{policy}").as_ref());
+        if let Err(error) = named.and_then(|mut eval| play(case, &mut eval)) {
+            failures.push(format!("{error:#}"));
+        }
+        for step in &case.steps {
+            let nothing = compare(&step.expect, &Default::default(), &Default::default());
+            assert!(!nothing.is_empty(), "{}", case.name);
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(cases.len() >= 2);
 }

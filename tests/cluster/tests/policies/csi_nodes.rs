@@ -1,10 +1,9 @@
 //! A policy that asks about CSI drivers: the objects of `examples/csi-ready`, in a cluster whose CSINodes a test writes.
 
-use cluster_tests::{Cluster, Host, rights_of, worker};
-use control_plane::{Options, User};
+use cluster_tests::{Cluster, worker};
 use planner::rule::Status;
 
-use crate::rights::{OF_POLICIES, USER};
+use crate::rights::{OF_POLICIES, right_to_see, start_host, with_user};
 use crate::world::{message, until_of};
 
 const TAINT: &str = "readiness.k8s.io/storage";
@@ -21,51 +20,26 @@ async fn until_tainted(cluster: &Cluster, tainted: bool) {
     seen.unwrap();
 }
 
-/// The right to see CSINodes.
-const OF_CSI_NODES: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: host-csi-nodes}
-rules:
-- {apiGroups: [storage.k8s.io], resources: [csinodes], verbs: [list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: host-csi-nodes}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: host-csi-nodes}
-subjects: [{kind: User, name: host, apiGroup: rbac.authorization.k8s.io}]
-";
-
 #[tokio::test]
 async fn a_node_is_held_until_its_driver_is_registered_and_whenever_that_goes() {
-    let assets = control_plane::assets(&mut |_| {}).unwrap();
-    let options = Options {
-        users: vec![User::new(USER)],
-        ..Options::default()
-    };
-    let cluster = Cluster::start_with(&assets, &options).await.unwrap();
-    cluster.install_policies().await.unwrap();
+    let cluster = with_user(&[OF_POLICIES]).await;
     cluster.create_node(&worker(NODE, false)).await.unwrap();
     let ready = cluster.set_condition(NODE, "Ready", "True").await;
     ready.unwrap();
-    for rights in [rights_of(USER).as_str(), OF_POLICIES] {
-        cluster.apply(rights).unwrap();
-    }
     let rule = example("rule.yaml").replace("bootstrap-only", "continuous");
     for objects in [&example("policy.yaml"), &rule] {
         cluster.apply(objects).unwrap();
     }
-    let kubeconfig = cluster.plane.kubeconfig_for(USER).unwrap();
-    let host = Host::start(&kubeconfig, &cluster.new_log(), &[])
-        .await
-        .unwrap();
+    let host = start_host(&cluster).await;
     let (no, yes) = (Status::False, Status::True);
     let status = until_of(&cluster, POLICY, "FactsAvailable", no, "Forbidden").await;
     let said = message(&status, "FactsAvailable");
     for part in ["policyFacts.csiNodes", "\"csinodes\""] {
         assert!(said.contains(part), "{said}");
     }
-    cluster.apply(OF_CSI_NODES).unwrap();
+    cluster
+        .apply(&right_to_see("storage.k8s.io", "csinodes", None))
+        .unwrap();
     until_of(&cluster, POLICY, "Ready", yes, "Decides").await;
     until_tainted(&cluster, true).await;
 

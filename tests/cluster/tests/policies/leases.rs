@@ -3,8 +3,7 @@
 use cluster_tests::scrape::Scrape;
 use std::time::{Duration, Instant};
 
-use cluster_tests::{Cluster, Host, rights_of, worker};
-use control_plane::{Options, User};
+use cluster_tests::{Cluster, Host, worker};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -12,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use planner::rule::Status;
 use serde_json::json;
 
-use crate::rights::{OF_POLICIES, USER};
+use crate::rights::{OF_POLICIES, right_to_see, start_host, with_user};
 use crate::world::{message, start, until_of};
 
 const TAINT: &str = "readiness.k8s.io/alive";
@@ -120,41 +119,14 @@ async fn a_renewal_brings_no_node_back_and_one_that_does_not_come_does() {
     host.terminate().await.unwrap();
 }
 
-/// The right to see the leases of nodes, and of nobody else.
-const OF_LEASES: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: host-leases, namespace: kube-node-lease}
-rules:
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: host-leases, namespace: kube-node-lease}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: host-leases}
-subjects: [{kind: User, name: host, apiGroup: rbac.authorization.k8s.io}]
-";
-
 #[tokio::test]
 async fn the_right_in_the_namespace_of_node_leases_is_asked_for_and_is_enough() {
-    let assets = control_plane::assets(&mut |_| {}).unwrap();
-    let options = Options {
-        users: vec![User::new(USER)],
-        ..Options::default()
-    };
-    let cluster = Cluster::start_with(&assets, &options).await.unwrap();
-    cluster.install_policies().await.unwrap();
+    let cluster = with_user(&[OF_POLICIES]).await;
     prepare(&cluster).await;
-    for rights in [rights_of(USER).as_str(), OF_POLICIES] {
-        cluster.apply(rights).unwrap();
-    }
     for file in ["policy.yaml", "rule.yaml"] {
         cluster.apply(&example(file)).unwrap();
     }
-    let kubeconfig = cluster.plane.kubeconfig_for(USER).unwrap();
-    let host = Host::start(&kubeconfig, &cluster.new_log(), &[])
-        .await
-        .unwrap();
+    let host = start_host(&cluster).await;
     let (no, yes) = (Status::False, Status::True);
     let status = until_of(&cluster, POLICY, "FactsAvailable", no, "Forbidden").await;
     let said = message(&status, "FactsAvailable");
@@ -162,7 +134,13 @@ async fn the_right_in_the_namespace_of_node_leases_is_asked_for_and_is_enough() 
         assert!(said.contains(part), "{said}");
     }
     assert!(cluster.readiness_taints("worker").await.unwrap().is_empty());
-    cluster.apply(OF_LEASES).unwrap();
+    cluster
+        .apply(&right_to_see(
+            "coordination.k8s.io",
+            "leases",
+            Some("kube-node-lease"),
+        ))
+        .unwrap();
     until_of(&cluster, POLICY, "Ready", yes, "Decides").await;
     until_tainted(&cluster, true).await;
     host.terminate().await.unwrap();

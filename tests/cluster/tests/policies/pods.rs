@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::policy::ReadinessPolicyStatus;
 use cluster_tests::proxy::{Fault, Proxy};
-use cluster_tests::{Cluster, GUIDE_TAINT, Host, agent_rule, rights_of, worker};
-use control_plane::{Options, User};
+use cluster_tests::{Cluster, GUIDE_TAINT, Host, agent_rule, worker};
 use futures::FutureExt;
 use http::StatusCode;
 use k8s_openapi::api::core::v1::Pod;
@@ -16,7 +15,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use planner::rule::Status;
 use serde_json::json;
 
-use crate::rights::{OF_POLICIES, USER};
+use crate::rights::{OF_POLICIES, right_to_see, start_host, with_user};
 use crate::world::{message, policies, start, until_of, until_stalled};
 
 const TAINT: &str = "readiness.k8s.io/agent";
@@ -187,41 +186,14 @@ async fn a_node_is_held_until_its_agents_pod_is_ready_and_other_pods_are_nobodys
     host.terminate().await.unwrap();
 }
 
-/// The right to see pods.
-const OF_PODS: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: host-pods}
-rules:
-- {apiGroups: [''], resources: [pods], verbs: [list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: host-pods}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: host-pods}
-subjects: [{kind: User, name: host, apiGroup: rbac.authorization.k8s.io}]
-";
-
 #[tokio::test]
 async fn without_the_right_the_policy_says_so_and_others_go_on() {
-    let assets = control_plane::assets(&mut |_| {}).unwrap();
-    let options = Options {
-        users: vec![User::new(USER)],
-        ..Options::default()
-    };
-    let cluster = Cluster::start_with(&assets, &options).await.unwrap();
-    cluster.install_policies().await.unwrap();
+    let cluster = with_user(&[OF_POLICIES]).await;
     prepare(&cluster).await;
-    for rights in [rights_of(USER).as_str(), OF_POLICIES] {
-        cluster.apply(rights).unwrap();
-    }
     for file in ["policy.yaml", "rule.yaml"] {
         cluster.apply(&example(file)).unwrap();
     }
-    let kubeconfig = cluster.plane.kubeconfig_for(USER).unwrap();
-    let host = Host::start(&kubeconfig, &cluster.new_log(), &[])
-        .await
-        .unwrap();
+    let host = start_host(&cluster).await;
     let status = until_forbidden(&cluster).await;
     let said = message(&status, "FactsAvailable");
     assert!(
@@ -238,7 +210,7 @@ async fn without_the_right_the_policy_says_so_and_others_go_on() {
     let taints = cluster.readiness_taints("worker").await.unwrap();
     assert_eq!(taints, [format!("{GUIDE_TAINT}=pending:NoSchedule")]);
 
-    cluster.apply(OF_PODS).unwrap();
+    cluster.apply(&right_to_see("", "pods", None)).unwrap();
     until_of(&cluster, POLICY, "Ready", Status::True, "Decides").await;
     until_tainted(&cluster, true).await;
     host.terminate().await.unwrap();

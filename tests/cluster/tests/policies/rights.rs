@@ -27,6 +27,50 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: host-pol
 subjects: [{kind: User, name: host, apiGroup: rbac.authorization.k8s.io}]
 ";
 
+/// The right to list and watch such objects, everywhere or in one namespace.
+pub fn right_to_see(group: &str, resource: &str, namespace: Option<&str>) -> String {
+    let (kind, place) = match namespace {
+        Some(namespace) => ("Role", format!(", namespace: {namespace}")),
+        None => ("ClusterRole", String::new()),
+    };
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1
+kind: {kind}
+metadata: {{name: host-{resource}{place}}}
+rules:
+- {{apiGroups: ['{group}'], resources: [{resource}], verbs: [list, watch]}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {kind}Binding
+metadata: {{name: host-{resource}{place}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: host-{resource}}}
+subjects: [{{kind: User, name: {USER}, apiGroup: rbac.authorization.k8s.io}}]
+"
+    )
+}
+
+/// A cluster with both definitions and a user who may enforce rules, and no more than these rights.
+pub async fn with_user(more: &[&str]) -> Cluster {
+    let options = Options {
+        users: vec![User::new(USER)],
+        ..Options::default()
+    };
+    let assets = control_plane::assets(&mut |_| {}).unwrap();
+    let cluster = Cluster::start_with(&assets, &options).await.unwrap();
+    cluster.install_policies().await.unwrap();
+    for rights in [rights_of(USER).as_str()].iter().chain(more) {
+        cluster.apply(rights).unwrap();
+    }
+    cluster
+}
+
+/// A host of that user.
+pub async fn start_host(cluster: &Cluster) -> Host {
+    let kubeconfig = cluster.plane.kubeconfig_for(USER).unwrap();
+    let started = Host::start(&kubeconfig, &cluster.new_log(), &[]).await;
+    started.unwrap()
+}
+
 const SENTENCE: &str = "the host needs the rights to list and watch readinesspolicies";
 
 /// How often the API server has said that somebody may not do something. The host may do all else.
@@ -41,14 +85,7 @@ async fn denied(cluster: &Cluster) -> anyhow::Result<u64> {
 
 #[tokio::test]
 async fn without_the_right_to_see_policies_it_is_said_once_and_other_rules_work() {
-    let options = Options {
-        users: vec![User::new(USER)],
-        ..Options::default()
-    };
-    let assets = control_plane::assets(&mut |_| {}).unwrap();
-    let cluster = Cluster::start_with(&assets, &options).await.unwrap();
-    cluster.install_policies().await.unwrap();
-    cluster.apply(&rights_of(USER)).unwrap();
+    let cluster = with_user(&[]).await;
     apply(
         &cluster,
         json!({"module": {"builtin": {"name": "default"}}}),
@@ -57,10 +94,7 @@ async fn without_the_right_to_see_policies_it_is_said_once_and_other_rules_work(
     cluster.create_node(&worker("worker", false)).await.unwrap();
     cluster.apply(&agent_rule("agent", "continuous")).unwrap();
     cluster.apply(&rule("named", OTHER)).unwrap();
-    let kubeconfig = cluster.plane.kubeconfig_for(USER).unwrap();
-    let mut host = Host::start(&kubeconfig, &cluster.new_log(), &[])
-        .await
-        .unwrap();
+    let mut host = start_host(&cluster).await;
     host.until_logged(SENTENCE).await.unwrap();
     cluster.until_held("worker").await;
     until_stalled(&cluster, "named", "there is no policy \"steady\"").await;
