@@ -1,4 +1,4 @@
-//! Parameters as values, without a JSON library: the smallest one takes more of a module than most policies.
+//! Parameters as values, without a JSON library: with serde_json a policy of 47 kB has 140.
 
 /// A value of JSON. Numbers are told apart from all else, and not read.
 ///
