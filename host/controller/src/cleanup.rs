@@ -77,7 +77,8 @@ pub enum CleanupError {
     },
     /// There is no place for the lease, and waiting does not help.
     #[error(
-        "namespace {namespace} does not exist, and lease {name} would be in it: if what ran there was deleted together with its          namespace, give another one that exists, as --leader-election-namespace=default; else give that of the hosts"
+        "namespace {namespace} does not exist, and lease {name} would be in it: if what ran there was deleted together with \
+         its namespace, give another one that exists, as --leader-election-namespace=default; else give that of the hosts"
     )]
     NoPlace {
         /// The namespace that is not there.
