@@ -10,6 +10,9 @@ const TOOLS: [(&str, &str); 3] = [
     ("shellcheck", "no script was looked at"),
 ];
 
+/// How many tests of a program run at a time.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// Runs everything that must hold.
 pub(crate) fn run() -> anyhow::Result<()> {
     setup::wasm_target()?;
@@ -29,12 +32,21 @@ pub(crate) fn run() -> anyhow::Result<()> {
     )?;
     codegen::run(true)?;
     compat::run(true)?;
-    let tests = step("tests", &mut cargo(&["test", "--workspace"]));
+    let mut tests = cargo(&["test", "--workspace"]);
+    if std::env::var_os(THREADS).is_none() {
+        tests.env(THREADS, at_a_time().to_string());
+    }
+    let tests = step("tests", &mut tests);
     // At the end, where it is seen: whoever passed without it has tested less.
     for line in not_tested(on_path) {
         println!("== {line}");
     }
     tests
+}
+
+/// Twice as many as there are processors: most tests wait for servers half of the time.
+fn at_a_time() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn not_tested(is_there: impl Fn(&str) -> bool) -> Vec<String> {
