@@ -3,6 +3,7 @@
 
 mod cache;
 mod child;
+mod room;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -20,6 +21,7 @@ use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
 use crate::native::Native;
+use room::Container;
 
 pub use cache::{Cache, CacheError};
 pub use child::{Task, TaskError};
@@ -41,8 +43,8 @@ pub struct Compiler {
     /// The arguments before those that say how it is to be done: `--reservation`, `--memory` and `--seconds`,
     /// each with a number.
     pub arguments: Vec<OsString>,
-    /// The most memory that the process may take, in bytes. Default: 1 GiB, three times what Python with
-    /// its library takes.
+    /// The most memory that the process may take, in bytes; less where the container of this one has less left.
+    /// Default: 1 GiB, three times what Python with its library takes.
     pub memory: u64,
     /// The most processor time that it may take, in whole seconds; it is ended after four times as long in any
     /// case. Default: 120 s.
@@ -56,10 +58,12 @@ pub struct Compiler {
 #[non_exhaustive]
 pub enum CompilerError {
     /// It took all the memory that it may.
-    #[error("compiling it takes more than the {limit} bytes of memory that there are for it")]
+    #[error("compiling it takes more than the {} MiB of memory that {}", mib(*.limit), why(*.container))]
     Memory {
-        /// [`Compiler::memory`]
+        /// How many bytes.
         limit: u64,
+        /// The memory limit of this process's container, in bytes, if that is why there are no more.
+        container: Option<u64>,
     },
     /// It took longer than it may.
     #[error("compiling it takes more than the {limit:?} that there are for it")]
@@ -78,6 +82,20 @@ pub enum CompilerError {
         /// What it said, if anything.
         said: String,
     },
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes >> 20
+}
+
+fn why(container: Option<u64>) -> String {
+    container.map_or_else(
+        || "a process may take that compiles one".to_owned(),
+        |limit| {
+            let limit = mib(limit);
+            format!("are left for it: give the container of the host more than {limit} MiB")
+        },
+    )
 }
 
 impl CompilerError {
@@ -169,10 +187,11 @@ impl Compiler {
         native: File,
         origin: Origin,
     ) -> Result<Compiled, CompilerError> {
+        let (memory, container) = self.memory_for(component.len());
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .args(["--reservation", &reservation.to_string()])
-            .args(["--memory", &self.memory.to_string()])
+            .args(["--memory", &memory.to_string()])
             .args(["--seconds", &self.time.as_secs().max(1).to_string()])
             .env_clear()
             .stdin(Stdio::piped())
@@ -181,6 +200,10 @@ impl Compiler {
             .spawn()?;
         let (status, said) = self.attend(&mut child, component)?;
         let signal = status.signal();
+        let out_of_memory = || CompilerError::Memory {
+            limit: memory,
+            container,
+        };
         let is = |signal: Option<i32>, name: Signal| signal == Some(name.as_raw());
         match status.code() {
             Some(0) => Ok(Compiled::Native(Native::File(native), origin)),
@@ -188,10 +211,10 @@ impl Compiler {
                 let sentence = said.strip_prefix("error: ").unwrap_or(&said);
                 Ok(Compiled::Refused(sentence.to_owned()))
             }
-            Some(code) if code == i32::from(NO_MEMORY) => Err(self.out_of_memory()),
+            Some(code) if code == i32::from(NO_MEMORY) => Err(out_of_memory()),
             // What Rust says and does where an allocation fails.
             None if is(signal, Signal::ABORT) && said.contains("memory allocation of") => {
-                Err(self.out_of_memory())
+                Err(out_of_memory())
             }
             None if is(signal, Signal::XCPU) => Err(CompilerError::Time { limit: self.time }),
             _ => Err(CompilerError::Failed {
@@ -205,8 +228,14 @@ impl Compiler {
         }
     }
 
-    fn out_of_memory(&self) -> CompilerError {
-        CompilerError::Memory { limit: self.memory }
+    /// How many bytes, and the limit of the container if that is what leaves no more.
+    fn memory_for(&self, component: usize) -> (u64, Option<u64>) {
+        match Container::of_this_process() {
+            Some(container) if container.share(component) < self.memory => {
+                (container.share(component), Some(container.limit))
+            }
+            _ => (self.memory, None),
+        }
     }
 
     /// Gives it the component, and waits for its end: how it ended, and what it said.

@@ -67,7 +67,8 @@ impl Task {
         // Whoever started this one has no use for it after its own end.
         set_parent_process_death_signal(Some(Signal::KILL))?;
         nice(10)?;
-        limit(Resource::As, memory)?;
+        // Not the address space: this program's own code is in that, and of files.
+        limit(Resource::Data, memory)?;
         // What it writes is no larger than what it has in memory.
         limit(Resource::Fsize, memory)?;
         limit(Resource::Core, 0)?;

@@ -38,8 +38,7 @@ fn every_end_of_the_process_is_told_apart() {
         let error = ends(script);
         let typed = matches!(error, LoadError::Compiler(CompilerError::Memory { .. }));
         assert!(typed, "{script}: {error}");
-        let sentence =
-            "compiling it takes more than the 1073741824 bytes of memory that there are for it";
+        let sentence = "compiling it takes more than the 1024 MiB of memory that a process may take that compiles one";
         assert_eq!(error.to_string(), sentence);
     }
     let error = ends("kill -XCPU $$");
