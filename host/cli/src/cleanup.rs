@@ -11,22 +11,22 @@ use crate::{output, prefixes};
 /// Take back every taint and finalizer that hosts put into a cluster, before it is uninstalled.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing may run meanwhile that would put it back: with --scale-down the Deployment is scaled to zero and
-its pods are awaited, and the lease is held until the end. What goes is what the records on the nodes
+Nothing may run meanwhile that would put it back: with --scale-down the Deployment is scaled to zero and \
+its pods are awaited, and the lease is held until the end. What goes is what the records on the nodes \
 say is a rule's; other taints stay, and so do completed bootstraps of rules that stay.
 
-The gate at birth goes first, where there is one: nobody would release what it holds. The status of
+The gate at birth goes first, where there is one: nobody would release what it holds. The status of \
 a rule that stays says nothing of nodes any more: Ready is Unknown, with the reason CleanedUp.
 
-A host that runs all the same puts the finalizers back that it misses. The rules are watched for that
+A host that runs all the same puts the finalizers back that it misses. The rules are watched for that \
 for five seconds, or until none of them is left, or a host is seen.
 
-A record counts where its rule exists or its taint may be a rule's: give --taint-key-prefix as it was
+A record counts where its rule exists or its taint may be a rule's: give --taint-key-prefix as it was \
 given to the host, or what rules that are gone left under such a prefix is only named.
 
-It takes the rights to get, list and patch nodes, to list and patch rules (and delete them with
---delete-rules), to patch their status, to delete the mutatingadmissionpolicy and the
-mutatingadmissionpolicybinding node-readiness-gate, to get, create and update the lease, and with
+It takes the rights to get, list and patch nodes, to list and patch rules (and delete them with \
+--delete-rules), to patch their status, to delete the mutatingadmissionpolicy and the \
+mutatingadmissionpolicybinding node-readiness-gate, to get, create and update the lease, and with \
 --scale-down to get the Deployment, patch its scale and list pods.
 
 Examples:

@@ -31,7 +31,7 @@ pub struct Options {
 }
 
 const HELP: &str = "\
-Native code from here is good for nothing but the host that started this: no host loads native code
+Native code from here is good for nothing but the host that started this: no host loads native code \
 that another one made.
 
 Examples:

@@ -10,8 +10,8 @@ use crate::{output, prefixes};
 /// Print the CustomResourceDefinitions of NodeReadinessRule and ReadinessPolicy, or apply them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With --apply the definitions are applied on the server's side, by the field manager node-readiness-host,
-and the command waits until they are served. That takes the rights to create, get and patch
+With --apply the definitions are applied on the server's side, by the field manager node-readiness-host, \
+and the command waits until they are served. That takes the rights to create, get and patch \
 customresourcedefinitions.
 
 Examples:

@@ -69,24 +69,24 @@ enum Format {
 }
 
 const HELP: &str = "\
-It is one MutatingAdmissionPolicy and its binding, both named node-readiness-gate, of
-admissionregistration.k8s.io/v1: Kubernetes 1.36 or later. The API server reads the rules itself
-when a node is created; nothing is called, and nothing has to be changed when a rule changes. The
-taint goes on a node that the rule selects, with a record that the rule owns it. Not where the rule is
-suspended, a dry run or being deleted, and not where the node brings the taint or a completed
+It is one MutatingAdmissionPolicy and its binding, both named node-readiness-gate, of \
+admissionregistration.k8s.io/v1: Kubernetes 1.36 or later. The API server reads the rules itself \
+when a node is created; nothing is called, and nothing has to be changed when a rule changes. The \
+taint goes on a node that the rule selects, with a record that the rule owns it. Not where the rule is \
+suspended, a dry run or being deleted, and not where the node brings the taint or a completed \
 bootstrap along.
 
-Without RULE it is for every rule whose status has HoldsNewNodes=True. A running host writes that; it
-is False where a node without conditions would not be held, where spec.budget counts new nodes, and
-where every rule is frozen. With RULE the same is asked here, as in `host eval`, and the gate is for
-these rules by their names; the rules themselves must be in the cluster. For one without a gate a
+Without RULE it is for every rule whose status has HoldsNewNodes=True. A running host writes that; it \
+is False where a node without conditions would not be held, where spec.budget counts new nodes, and \
+where every rule is frozen. With RULE the same is asked here, as in `host eval`, and the gate is for \
+these rules by their names; the rules themselves must be in the cluster. For one without a gate a \
 note says why.
 
---failure-policy=Fail means no node instead of one that is free for a moment: where the
+--failure-policy=Fail means no node instead of one that is free for a moment: where the \
 definition of rules is gone, no node at all can be created.
 
---apply takes the rights to create and patch mutatingadmissionpolicies and
-mutatingadmissionpolicybindings, and to get and list rules. `host cleanup` deletes both, and so
+--apply takes the rights to create and patch mutatingadmissionpolicies and \
+mutatingadmissionpolicybindings, and to get and list rules. `host cleanup` deletes both, and so \
 does: kubectl delete mutatingadmissionpolicybinding,mutatingadmissionpolicy node-readiness-gate
 
 Before Kubernetes 1.36 the kubelet has to do it: --register-with-taints.

@@ -15,8 +15,8 @@ use crate::{module, output};
 /// Print what a policy says of itself, and what it can ask.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A policy is loaded as `host run` does it: what cannot be loaded is refused here with the same sentence. A
-file or URL is signed where there is a bundle of `cosign sign-blob` beside it, with .sigstore.json at the
+A policy is loaded as `host run` does it: what cannot be loaded is refused here with the same sentence. A \
+file or URL is signed where there is a bundle of `cosign sign-blob` beside it, with .sigstore.json at the \
 end of its name.
 
 Examples:

@@ -12,8 +12,8 @@ use crate::{module, output};
 /// Pull a policy from an OCI registry into a file, and print its reference by digest.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Everything is hashed as it was received, and compared with the manifest and the reference. With --key the
-policy must be signed by cosign with one of the keys; that is checked before the policy is downloaded, and
+Everything is hashed as it was received, and compared with the manifest and the reference. With --key the \
+policy must be signed by cosign with one of the keys; that is checked before the policy is downloaded, and \
 without asking anybody but the registry.
 
 Examples:

@@ -13,11 +13,11 @@ use crate::{module, output};
 /// Push a policy to an OCI registry, and print its reference by digest.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The artifact has the format that the Wasm working group has agreed on: a configuration of
-application/vnd.wasm.config.v0+json and one layer of application/wasm. The same policy, pushed again, is
+The artifact has the format that the Wasm working group has agreed on: a configuration of \
+application/vnd.wasm.config.v0+json and one layer of application/wasm. The same policy, pushed again, is \
 the same artifact with the same digest. What is no policy is not pushed.
 
-Sign what is printed, by its digest: a tag can be moved. docs/policy-modules.md in the repository of this
+Sign what is printed, by its digest: a tag can be moved. docs/policy-modules.md in the repository of this \
 program has the commands for it.
 
 Examples:

@@ -92,27 +92,27 @@ pub struct Options {
 }
 
 const HELP: &str = "\
-Flags are those of the Go controller, with its names and defaults, in the syntax of Go: `-flag` is
-`--flag`, the value stands after `=` or a space, and a boolean stands alone or with `=false`. Where
+Flags are those of the Go controller, with its names and defaults, in the syntax of Go: `-flag` is \
+`--flag`, the value stands after `=` or a space, and a boolean stands alone or with `=false`. Where \
 a flag is given twice, the last one counts.
 
-Run one replica, or any number with --leader-elect. The lease is ba65f13e.readiness.node.x-k8s.io,
-which is that of the Go controller too: the two never write at the same time. One that does not lead
-watches and writes nothing; it takes over 15 s after the last sign of a leader that is gone, and at
+Run one replica, or any number with --leader-elect. The lease is ba65f13e.readiness.node.x-k8s.io, \
+which is that of the Go controller too: the two never write at the same time. One that does not lead \
+watches and writes nothing; it takes over 15 s after the last sign of a leader that is gone, and at \
 once from one that was ended by SIGTERM.
 
---kube-api-qps and --kube-api-burst mean what they mean to client-go: a negative number of
-requests in a second is no limit, and 0 is 5; a burst of 0 is 10. A negative burst is 10 as well,
-where the number is limited. Watches and the lease are not limited. A request without an answer
+--kube-api-qps and --kube-api-burst mean what they mean to client-go: a negative number of \
+requests in a second is no limit, and 0 is 5; a burst of 0 is 10. A negative burst is 10 as well, \
+where the number is limited. Watches and the lease are not limited. A request without an answer \
 within --kube-api-timeout is made again; give more where admission webhooks for nodes take longer.
 
-The webhook's certificate is read from $TMPDIR (else /tmp)/k8s-webhook-server/serving-certs, files
-tls.crt and tls.key, and read again when they change. With --webhook-manage-certificates the host
-makes and renews one itself, for the names by which the ValidatingWebhookConfiguration calls it, and
-keeps the caBundle there in place. It then needs the rights to get, list, watch and patch that
+The webhook's certificate is read from $TMPDIR (else /tmp)/k8s-webhook-server/serving-certs, files \
+tls.crt and tls.key, and read again when they change. With --webhook-manage-certificates the host \
+makes and renews one itself, for the names by which the ValidatingWebhookConfiguration calls it, and \
+keeps the caBundle there in place. It then needs the rights to get, list, watch and patch that \
 object, and to get, list, watch, create and update the Secret.
 
-The log goes to stderr: text on a terminal, JSON lines otherwise. The variable RUST_LOG, where it is
+The log goes to stderr: text on a terminal, JSON lines otherwise. The variable RUST_LOG, where it is \
 set, says what is logged instead of --zap-log-level, such as RUST_LOG=info,controller=debug.
 
 Examples:
