@@ -24,9 +24,9 @@ use crate::freeze::FREEZE;
 use crate::metrics::Write;
 use crate::queue::{LAST_RETRY, SOON};
 use crate::reporters::{self, Finding};
-use crate::rules::has_finalizer;
+use crate::rules::{Against, has_finalizer};
 use crate::shared::Shared;
-use crate::status::{self, INVALID, Matching, Told, Waits};
+use crate::status::{self, Matching, Told, Waits};
 use freeze::HandOver;
 use statuses::{Last, Outcome};
 
@@ -421,9 +421,9 @@ fn compose(
         let rule = object.to_rule(&shared.limits.prefixes);
         let rule = rule.err().map(|error| error.to_string());
         let selector = || object.selector().err().map(|error| error.to_string());
-        let refused = || rules.refused.get(&uid).cloned();
-        let problem = rule.or_else(selector).or_else(refused);
-        problem.unwrap_or_else(|| "the rule cannot be used".to_owned())
+        let invalid = rule.or_else(selector).map(Against::invalid);
+        let problem = invalid.or_else(|| rules.refused.get(&uid).cloned());
+        problem.unwrap_or_else(|| Against::invalid("the rule cannot be used".to_owned()))
     });
     let nodes = shared.nodes.state();
     let matched = nodes
@@ -440,10 +440,10 @@ fn compose(
             Timestamp::now(),
         )
         .with_what_kubelets_may_not(&object.spec.node_selector),
-        Some(problem) => NewNodes {
+        Some(Against { reason, message }) => NewNodes {
             held: false,
-            reason: INVALID.to_owned(),
-            message: problem.clone(),
+            reason: (*reason).to_owned(),
+            message: message.clone(),
         },
     };
     let reporters = match problem {
@@ -457,7 +457,7 @@ fn compose(
         matched,
         nodes: &entry.nodes,
         stuck: &entry.stuck,
-        problem: problem.as_deref(),
+        problem: problem.as_ref(),
         frozen: rules.frozen.as_ref(),
         replaced_exists: (active.rule.replaces.as_ref())
             .is_some_and(|name| shared.objects.get(&ObjectRef::new(name)).is_some()),

@@ -11,7 +11,60 @@ use planner::verdict::Failure;
 
 use crate::decide::{ActiveRule, Seen, field};
 use crate::freeze::Frozen;
-use crate::policies::Policies;
+use crate::policies::{NoPolicy, Policies};
+
+/// Why a rule cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Against {
+    /// For a program: is it the rule that is to be mended, or its policy?
+    pub(crate) reason: &'static str,
+    /// For people.
+    pub(crate) message: String,
+}
+
+impl Against {
+    /// The rule itself is to be mended.
+    pub(crate) fn invalid(message: String) -> Self {
+        Self {
+            reason: "InvalidRule",
+            message,
+        }
+    }
+
+    /// The policy that the rule names does not decide.
+    fn no_policy(missing: &NoPolicy) -> Self {
+        let (reason, advice) = match missing.why {
+            Some(_) => ("PolicyNotReady", ""),
+            None => (
+                "PolicyNotFound",
+                ": apply a ReadinessPolicy of that name, or name another",
+            ),
+        };
+        Self {
+            reason,
+            message: format!("spec.policy.name: {missing}{advice}"),
+        }
+    }
+
+    /// The policy was asked about the rule, and has said nothing yet.
+    fn no_answer(rule: &Rule) -> Self {
+        Self {
+            reason: "PolicyNotReady",
+            message: format!(
+                "spec.policy.name: policy {:?} has not answered yet whether it accepts the rule",
+                rule.policy
+            ),
+        }
+    }
+
+    /// The policy could not say whether it accepts the rule, because of this.
+    pub(crate) fn policy_failed(message: String) -> Self {
+        Self {
+            reason: "PolicyFailed",
+            message,
+        }
+    }
+}
 
 /// All rules at one moment.
 #[derive(Debug, Default)]
@@ -24,8 +77,8 @@ pub(crate) struct RuleSet {
     sources: HashMap<String, Arc<NodeReadinessRule>>,
     /// UIDs of those that only claim their taints so far: they have no finalizer yet.
     pub(crate) beginning: BTreeSet<String>,
-    /// What the policies of some of these said against them.
-    pub(crate) refused: BTreeMap<String, String>,
+    /// What their policies have against some of these.
+    pub(crate) refused: BTreeMap<String, Against>,
     /// Why every rule is frozen; none if they are not.
     pub(crate) frozen: Option<Frozen>,
     /// What the keys of taints may begin with, beside these rules.
@@ -91,12 +144,8 @@ impl RuleSet {
                     if terminating {
                         (rule, selector) = (object.to_last_rule(), api::Selector::nothing());
                     } else if !stalled {
-                        let advice = match missing.why {
-                            Some(_) => "",
-                            None => ": apply a ReadinessPolicy of that name, or name another",
-                        };
-                        let why = format!("spec.policy.name: {missing}{advice}");
-                        set.refused.insert(uid.clone(), why);
+                        set.refused
+                            .insert(uid.clone(), Against::no_policy(&missing));
                         stalled = true;
                     }
                     policies.default_policy()
@@ -118,10 +167,7 @@ impl RuleSet {
             } else {
                 match policy.accepts(&rule) {
                     Some(accepted) => accepted.err(),
-                    None => Some(format!(
-                        "policy {} has not answered yet whether it accepts the rule",
-                        policy.name()
-                    )),
+                    None => Some(Against::no_answer(&rule)),
                 }
             };
             if let Some(why) = against {
@@ -179,14 +225,15 @@ fn is_same_freeze(one: Option<&Frozen>, other: Option<&Frozen>) -> bool {
 }
 
 /// That a policy could not say whether it accepts a rule.
-pub(crate) fn failed_check(policy: &Policy, failure: &Failure) -> String {
-    let (name, Failure { kind, message, .. }) = (policy.name(), failure);
-    format!("policy {name} failed when it checked the rule ({kind}): {message}")
+pub(crate) fn failed_check(rule: &Rule, failure: &Failure) -> String {
+    let (name, Failure { kind, message, .. }) = (&rule.policy, failure);
+    format!("policy {name:?} failed when it checked the rule ({kind}): {message}")
 }
 
 /// Has the policy nothing against this rule?
-pub(crate) fn accepts(policy: &Policy, rule: &Arc<Rule>) -> Result<(), String> {
-    let problems = (policy.check(rule)).map_err(|failure| failed_check(policy, &failure))?;
+pub(crate) fn accepts(policy: &Policy, rule: &Arc<Rule>) -> Result<(), Against> {
+    let failed = |failure| Against::policy_failed(failed_check(rule, &failure));
+    let problems = policy.check(rule).map_err(failed)?;
     let sentences = problems
         .iter()
         .map(|problem| format!("{}: {}", field(&problem.path), problem.message));
@@ -194,7 +241,7 @@ pub(crate) fn accepts(policy: &Policy, rule: &Arc<Rule>) -> Result<(), String> {
     if sentences.is_empty() {
         Ok(())
     } else {
-        Err(sentences.join("; "))
+        Err(Against::invalid(sentences.join("; ")))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::birth::NewNodes;
 use crate::freeze::{FREEZE, Frozen};
 use crate::ledger::{NodeEntry, Standing, Stuck};
 use crate::reporters::{self, Finding};
+use crate::rules::Against;
 
 /// The reason of `Ready` while every rule is frozen.
 pub(crate) const FROZEN: &str = "Frozen";
@@ -36,8 +37,6 @@ const MOST_NODES: usize = 200;
 const MOST_BYTES: usize = 48 * 1024;
 /// The longest message about a node, in bytes.
 const MOST_MESSAGE: usize = 256;
-/// Reason of the conditions of a rule that cannot be used.
-pub(crate) const INVALID: &str = "InvalidRule";
 
 /// The nodes of a rule.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ pub(crate) struct Matching<'a> {
     /// Those that could not be released when it did not select them any more.
     pub(crate) stuck: &'a BTreeMap<String, Stuck>,
     /// Why the rule cannot be used; none if it can.
-    pub(crate) problem: Option<&'a str>,
+    pub(crate) problem: Option<&'a Against>,
     /// Why every rule is frozen.
     pub(crate) frozen: Option<&'a Frozen>,
     /// Is there the rule that `spec.replaces` names?
@@ -235,7 +234,7 @@ fn conditions(
     let (status, reason, mut message) = readiness(rule, matching, counts);
     message.push_str(&replacement(rule, matching.replaced_exists));
     let stalled = match matching.problem {
-        Some(problem) => told.tell("Stalled", Status::True, INVALID, problem),
+        Some(Against { reason, message }) => told.tell("Stalled", Status::True, reason, message),
         None => told.tell("Stalled", Status::False, "Usable", ""),
     };
     let new = matching.new_nodes;
@@ -285,7 +284,7 @@ fn readiness(
     let owned = owned.filter(|node| node.owned_since.is_some()).count();
     let no = |reason, message| (Status::False, reason, message);
     if let Some(problem) = matching.problem {
-        no(INVALID, problem.to_owned())
+        no(problem.reason, problem.message.clone())
     } else if let Some(frozen) = matching.frozen {
         let Frozen { rule, why, .. } = frozen;
         let why = if why.is_empty() {

@@ -66,7 +66,7 @@ pub(super) fn agree(
     };
     for rule in rules {
         let works = |policy: &Policy| {
-            accepts(policy, rule).map_err(|why| ("ParametersRefused", why))?;
+            accepts(policy, rule).map_err(|why| ("ParametersRefused", why.message))?;
             evaluates(policy, rule)
         };
         if let (Ok(()), Err((reason, why))) = (works(good), works(policy)) {

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::guard::Guard;
-use crate::rules::accepts;
+use crate::rules::{Against, accepts};
 
 /// What a policy said, and how long it ran for it; none: it did not run.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ struct Done {
 struct Check {
     number: u64,
     rule: Arc<Rule>,
-    done: Option<Result<(), String>>,
+    done: Option<Result<(), Against>>,
 }
 
 impl fmt::Debug for Aside {
@@ -187,7 +187,7 @@ impl Aside {
         self: &Arc<Self>,
         policy: &Policy,
         rule: &Arc<Rule>,
-    ) -> Option<Result<(), String>> {
+    ) -> Option<Result<(), Against>> {
         let number = {
             let mut state = self.lock();
             if let Some(check) = state.checks.get(&rule.uid)
@@ -211,7 +211,9 @@ impl Aside {
             let of = Arc::clone(&rule);
             let made = spawn_blocking(move || accepts(&policy, &of)).await;
             drop(turn);
-            let accepted = made.unwrap_or_else(|error| Err(format!("the host failed: {error}")));
+            let accepted = made.unwrap_or_else(|error| {
+                Err(Against::policy_failed(format!("the host failed: {error}")))
+            });
             let mut state = aside.lock();
             let check = state.checks.get_mut(&rule.uid);
             if let Some(check) = check.filter(|check| check.number == number) {
@@ -224,7 +226,7 @@ impl Aside {
     }
 
     /// The policy was asked by somebody who can wait.
-    pub(super) fn checked(&self, rule: &Arc<Rule>, accepted: Result<(), String>) {
+    pub(super) fn checked(&self, rule: &Arc<Rule>, accepted: Result<(), Against>) {
         let mut state = self.lock();
         let check = Check {
             number: state.next(),

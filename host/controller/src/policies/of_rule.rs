@@ -12,7 +12,7 @@ use planner::verdict::{Decision, TaintAction, Verdict};
 
 use super::aside::{Aside, Asked, Wake};
 use super::guard::Guard;
-use crate::rules::accepts;
+use crate::rules::{Against, accepts};
 use crate::status::clip;
 
 /// The longest message of a decision, in bytes.
@@ -135,7 +135,7 @@ impl RulePolicy {
     }
 
     /// Has it nothing against this rule? None: it will be known, and then the rules are looked at again.
-    pub(crate) fn accepts(&self, rule: &Arc<Rule>) -> Option<Result<(), String>> {
+    pub(crate) fn accepts(&self, rule: &Arc<Rule>) -> Option<Result<(), Against>> {
         match &self.aside {
             Some(aside) => aside.accepts(&self.policy, rule),
             None => Some(accepts(&self.policy, rule)),

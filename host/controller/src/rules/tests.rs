@@ -43,11 +43,25 @@ fn each_rule_has_the_policy_that_it_names() {
 
     let without = build(&RuleSet::default(), &objects, &one);
     let why = "spec.policy.name: there is no policy \"steady\": apply a ReadinessPolicy of that name, or name another";
-    assert_eq!(without.refused.get("names-steady").unwrap(), why);
+    let told = |set: &RuleSet| {
+        let Against { reason, message } = set.refused.get("names-steady").unwrap();
+        (*reason, message.clone())
+    };
+    assert_eq!(told(&without), ("PolicyNotFound", why.to_owned()));
     assert!(without.stalled.contains("names-steady"));
     let mut unusable = without.active.iter().filter(|active| active.stalled);
     assert_eq!(unusable.next().unwrap().rule.name, "names-steady");
     assert_eq!(unusable.count(), 0);
+
+    let not_yet = one
+        .clone()
+        .with_unready("steady".to_owned(), "no module".to_owned());
+    let why = "spec.policy.name: policy \"steady\" is not ready: no module";
+    let not_ready = build(&without, &objects, &not_yet);
+    assert_eq!(told(&not_ready), ("PolicyNotReady", why.to_owned()));
+    let refused = json!({"name": "steady", "parameters": {"noSuch": 1}});
+    let refused = build(&without, &[object("names-steady", &refused)], &both);
+    assert_eq!(told(&refused).0, "InvalidRule", "the rule is to be mended");
 
     let with = build(&without, &objects, &both);
     assert!(!with.same_as(&without) && with.refused.is_empty() && with.stalled.is_empty());

@@ -67,7 +67,7 @@ pub(super) fn problems(
             })
             .collect(),
         Err(failure) => {
-            let detail = failed_check(policy, &failure);
+            let detail = failed_check(&rule, &failure);
             invalid("spec.policy".to_owned(), &parameters, detail)
         }
     }

@@ -32,7 +32,12 @@ async fn the_last_good_module_goes_on_until_another_one_can_take_its_place() {
     cluster.apply(&rule("agent", GUIDE_TAINT)).unwrap();
     cluster.apply(&rule("check-finds", OTHER)).unwrap();
     for name in ["agent", "check-finds"] {
-        until_stalled(&cluster, name, "there is no policy \"steady\"").await;
+        until_stalled(
+            &cluster,
+            name,
+            "PolicyNotFound: spec.policy.name: there is no policy \"steady\"",
+        )
+        .await;
     }
     let taints = cluster.readiness_taints("worker").await.unwrap();
     assert_eq!(taints, [""; 0], "they are Stalled");
@@ -90,7 +95,12 @@ async fn the_last_good_module_goes_on_until_another_one_can_take_its_place() {
     all.delete("steady", &DeleteParams::default())
         .await
         .unwrap();
-    until_stalled(&cluster, "agent", "there is no policy \"steady\"").await;
+    until_stalled(
+        &cluster,
+        "agent",
+        "PolicyNotFound: spec.policy.name: there is no policy \"steady\"",
+    )
+    .await;
     let witness = agent_rule("witness", "continuous").replace(GUIDE_TAINT, WITNESS);
     cluster.apply(&witness).unwrap();
     cluster
@@ -118,7 +128,12 @@ async fn what_was_taken_for_a_spec_is_what_counts_and_what_cannot_be_used_says_w
     let host = cluster.start_host().await.unwrap();
     let status = until(&cluster, "Ready", Status::False, "NotFound").await;
     assert!(message(&status, "Ready").contains("rules that name it are Stalled"));
-    until_stalled(&cluster, "agent", "policy \"steady\" is not ready: ").await;
+    until_stalled(
+        &cluster,
+        "agent",
+        "PolicyNotReady: spec.policy.name: policy \"steady\" is not ready: ",
+    )
+    .await;
     let file = cluster.plane.folder().join("hostile.wasm");
     std::fs::write(&file, hostile()).unwrap();
     // What a module may not ask is refused, whatever it would decide.

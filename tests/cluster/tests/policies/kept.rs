@@ -59,7 +59,12 @@ async fn the_last_good_module_decides_after_a_restart_while_the_registry_is_away
     until(&cluster, "Ready", Status::False, "Unreachable").await;
     running.terminate().await.unwrap();
     let running = host(&cluster).await;
-    until_stalled(&cluster, "agent", "policy \"steady\" is not ready: ").await;
+    until_stalled(
+        &cluster,
+        "agent",
+        "PolicyNotReady: spec.policy.name: policy \"steady\" is not ready: ",
+    )
+    .await;
     running.terminate().await.unwrap();
 }
 

@@ -177,7 +177,12 @@ async fn a_node_is_held_until_its_agents_pod_is_ready_and_other_pods_are_nobodys
     host.until_logged("no policy asks about the pods")
         .await
         .unwrap();
-    until_stalled(&cluster, RULE, "there is no policy").await;
+    until_stalled(
+        &cluster,
+        RULE,
+        "PolicyNotFound: spec.policy.name: there is no policy",
+    )
+    .await;
     // And again somebody does.
     create_pod(&cluster, "security", "agent-2").await;
     set_ready(&cluster, "security", "agent-2", "True").await;

@@ -97,7 +97,12 @@ async fn without_the_right_to_see_policies_it_is_said_once_and_other_rules_work(
     let mut host = start_host(&cluster).await;
     host.until_logged(SENTENCE).await.unwrap();
     cluster.until_held("worker").await;
-    until_stalled(&cluster, "named", "there is no policy \"steady\"").await;
+    until_stalled(
+        &cluster,
+        "named",
+        "PolicyNotFound: spec.policy.name: there is no policy \"steady\"",
+    )
+    .await;
     cluster.agent_reports("worker", "True").await;
     cluster.until_released("worker").await;
     let taints = cluster.readiness_taints("worker").await.unwrap();
@@ -130,7 +135,12 @@ async fn a_definition_that_is_installed_later_is_found() {
     cluster.create_node(&worker("worker", false)).await.unwrap();
     let host = cluster.start_host().await.unwrap();
     cluster.apply(&rule("agent", GUIDE_TAINT)).unwrap();
-    until_stalled(&cluster, "agent", "there is no policy \"steady\"").await;
+    until_stalled(
+        &cluster,
+        "agent",
+        "PolicyNotFound: spec.policy.name: there is no policy \"steady\"",
+    )
+    .await;
     cluster.install_policies().await.unwrap();
     apply(
         &cluster,

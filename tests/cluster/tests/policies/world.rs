@@ -105,7 +105,7 @@ pub fn message<'a>(status: &'a ReadinessPolicyStatus, condition: &str) -> &'a st
     found.map_or("", |found| &found.message)
 }
 
-/// Waits until a rule is Stalled, and says this.
+/// Waits until a rule is Stalled, and says this of `reason: message`.
 pub async fn until_stalled(cluster: &Cluster, rule: &str, says: &str) {
     let what = format!("Stalled: {says}");
     cluster
@@ -114,7 +114,7 @@ pub async fn until_stalled(cluster: &Cluster, rule: &str, says: &str) {
             conditions.any(|found| {
                 found.r#type == "Stalled"
                     && found.status == Status::True
-                    && found.message.contains(says)
+                    && format!("{}: {}", found.reason, found.message).contains(says)
             })
         })
         .await
