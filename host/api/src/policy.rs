@@ -253,7 +253,9 @@ pub struct Signature {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// The most memory, such as `16Mi`.
+    /// The most memory, such as `16Mi`. Without it 8 MiB for a small module, and 128 MiB, the most that can be
+    /// given, for a large one, which brings its language's runtime. More than 8 MiB makes any module a
+    /// large one.
     #[schemars(
         length(min = 1, max = 16),
         regex(pattern = r"^[1-9][0-9]*(Ki|Mi|Gi)?$")
@@ -261,7 +263,8 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
 
-    /// The longest time, such as `100ms`: at most `10s`.
+    /// The longest time, such as `100ms`: at most `10s`. Without it 100 ms for a small module and 500 ms for
+    /// a large one. More than 100 ms makes any module a large one.
     #[schemars(length(min = 1, max = 16), regex(pattern = r"^[1-9][0-9]*(ms|s)$"))]
     #[x_kube(validation = Rule::new("duration(self) <= duration('10s')").message("deadline is at most 10s"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]

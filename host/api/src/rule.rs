@@ -110,6 +110,13 @@ pub(crate) const PREFIX_RULE: &str = "self.key.startsWith('')";
         json_path = ".status.nodes.held",
         description = "Number of those nodes that carry the taint.",
         priority = 1
+    ),
+    printcolumn(
+        name = "Policy",
+        type_ = "string",
+        json_path = ".spec.policy.name",
+        description = "The ReadinessPolicy that decides; none: the policy that is built in.",
+        priority = 1
     )
 )]
 #[serde(rename_all = "camelCase")]

@@ -32,7 +32,8 @@ pub struct NodeReadinessRuleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// How the rule itself is: `Ready`, `Stalled` (it cannot be enforced as it is written),
+    /// How the rule itself is: `Ready`, `Stalled` (it cannot be enforced as it is written:
+    /// `InvalidRule`; or its policy does not decide: `PolicyNotFound`, `PolicyNotReady`, `PolicyFailed`),
     /// `Conflict` (an older rule decides about the same taint on some of the nodes), `HoldsNewNodes` (it
     /// holds a node that shows no condition yet; where the gate is installed, from its creation), and,
     /// where it was so, `ReporterBlocked` (pods that report a condition of the rule do not tolerate its
