@@ -10,7 +10,7 @@ use api::node::Node;
 use kube::api::Api;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use planner::plan::Action;
-use planner::rule::TaintId;
+use planner::rule::{DEFAULT_POLICY, TaintId};
 use planner::{Timestamp, bootstrap};
 use tracing::{info, warn};
 
@@ -18,9 +18,11 @@ use crate::client::{RequestError, Stored, patch_metadata, within};
 use crate::decide::{Decided, Seat, decide};
 use crate::events::Kind;
 use crate::metrics::Write;
+use crate::policies::MOST_VERSION;
 use crate::queue::{LAST_RETRY, SOON};
 use crate::rules::RuleSet;
 use crate::shared::Shared;
+use crate::status::clip;
 
 /// How often a plan is made again at once when somebody else was faster; then it waits in the queue.
 const ATTEMPTS: usize = 4;
@@ -305,9 +307,13 @@ fn announce(
             Kind::Removed => "taint removed",
             Kind::Adopted => "taint adopted",
         };
+        // Of the policy that is built in nothing is said: its version is the host's.
+        let named = Some(active.rule.policy.as_str()).filter(|name| *name != DEFAULT_POLICY);
+        let version = named.map(|_| clip(active.policy.version(), MOST_VERSION));
         info!(
             node = facts.name, rule, %taint, reason = outcome.reason, why = outcome.message,
-            bootstrap_completed = outcome.completes, "{what}"
+            bootstrap_completed = outcome.completes, policy = named, policy_version = version,
+            "{what}"
         );
         let owner = (rule, active.rule.uid.as_str());
         shared.events.tell(facts, kind, taint, owner, now);

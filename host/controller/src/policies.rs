@@ -29,6 +29,7 @@ use planner::rule::{DEFAULT_POLICY, Rule};
 pub(crate) use aside::Asked;
 pub(crate) use guard::Guard;
 pub use of_rule::{OnFailure, RulePolicy};
+pub(crate) use status::MOST_VERSION;
 pub(crate) use watch::{First, LOOK_AGAIN, watch};
 pub(crate) use work::Keeper;
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::ReadinessPolicy;
+use api::policy::ReadinessPolicyStatus;
 use api::rule::status::Condition;
 use fetch::Digest;
 use kube::ResourceExt;
 use planner::related::Kind;
-use planner::rule::Rule;
+use planner::rule::{Rule, Status};
 use tokio::time::Instant;
 
 use super::facts::available;
@@ -24,6 +25,16 @@ const FETCH_AGAIN: &str = "readiness.node.x-k8s.io/fetch-again";
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 /// … and at most so long.
 const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// Digest of the module that decides, as a status has it.
+pub(super) fn decides(status: Option<&ReadinessPolicyStatus>) -> Option<&str> {
+    let status = status?;
+    let mut conditions = status.conditions.iter();
+    let lacks = conditions.any(|condition| {
+        condition.r#type == Step::FactsAvailable.condition() && condition.status != Status::True
+    });
+    status.last_good_digest.as_deref().filter(|_| !lacks)
+}
 
 /// What is known of one policy.
 #[derive(Debug)]
@@ -44,6 +55,8 @@ pub(super) struct Known {
     pub(super) again: Option<Instant>,
     /// As they were told last.
     pub(super) told: Vec<Condition>,
+    /// Digest of the module of which was told last that it decides.
+    pub(super) decides: Option<String>,
 }
 
 /// What makes a module to be brought again.
@@ -84,6 +97,7 @@ impl Known {
             failures: 0,
             again: None,
             told: Vec::new(),
+            decides: decides(object.status.as_ref()).map(str::to_owned),
         }
     }
 

@@ -16,6 +16,8 @@ use crate::status::clip;
 pub(super) const READY: &str = "Ready";
 /// The condition of a module that is not asked for a while.
 pub(super) const FAILING: &str = "Failing";
+/// The most bytes of what a policy says its version is: a table has a column of it.
+pub(crate) const MOST_VERSION: usize = 64;
 /// The longest message, in bytes.
 const MESSAGE: usize = 4096;
 /// Longer ones are left out of the status: half of one is none.
@@ -91,7 +93,7 @@ pub(super) fn compose(
         conditions: conditions.collect(),
         digest: found.digest.map(str::to_owned),
         last_good_digest: found.good.map(|good| good.digest.clone()),
-        version: policy.and_then(|policy| text(&clip(policy.version(), 256))),
+        version: policy.and_then(|policy| text(&clip(policy.version(), MOST_VERSION))),
         contract: policy.and_then(|policy| text(policy.contract())),
         imports: imports
             .map(|import| import.interface.clone())

@@ -21,9 +21,9 @@ use super::admit;
 use super::aside::{Wake, Woken};
 use super::bring::bring;
 use super::kept;
-use super::known::{Asked, Attempt, Known, apart};
+use super::known::{self, Asked, Attempt, Known, apart};
 use super::order::Order;
-use super::status::{FAILING, Good, READY, compose};
+use super::status::{FAILING, Good, MOST_VERSION, READY, compose};
 use super::trouble::Step;
 use super::turns::Turns;
 use super::watch::First;
@@ -32,6 +32,7 @@ use crate::events::Object;
 use crate::metrics::Write;
 use crate::queue::LAST_RETRY;
 use crate::shared::Shared;
+use crate::status::clip;
 
 /// Keeps the policies as their objects want them.
 pub(crate) struct Keeper {
@@ -367,6 +368,23 @@ impl Keeper {
             uid: &known.uid,
         };
         let events = &self.shared.events;
+        let good = known.good.as_ref().filter(|_| known.lacks.is_none());
+        if let Some(Good {
+            policy: of, digest, ..
+        }) = good
+            && known.decides.as_ref() != Some(digest)
+        {
+            // Else the host that led before told it.
+            if known::decides(stored) != Some(digest.as_str()) {
+                let version = clip(of.version(), MOST_VERSION);
+                let before = known.decides.as_ref();
+                let before =
+                    before.map_or_else(String::new, |before| format!(", in the place of {before}"));
+                let note = format!("Module {digest}, version {version}, decides now{before}");
+                events.inform(policy, "PolicyDecides", note);
+            }
+            known.decides = Some(digest.clone());
+        }
         let failing = known
             .told
             .iter()

@@ -1,6 +1,6 @@
 //! From no policy by one that decides and broken ones to none again.
 
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, worker};
+use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
 use kube::api::DeleteParams;
 use planner::rule::Status;
 use serde_json::json;
@@ -83,6 +83,32 @@ async fn the_last_good_module_goes_on_until_another_one_can_take_its_place() {
     assert_eq!(status.version.as_deref(), Some("1.2.3"));
     assert_eq!(status.last_good_digest, status.digest);
     cluster.until_released("worker").await;
+    // One event for each module that began to decide, and who decided is in the log.
+    let [was, is] = [&good, &status].map(|status| status.digest.clone().unwrap());
+    wait::until("an event for each swap", || async {
+        let mut notes = cluster.events("steady", "PolicyDecides").await?;
+        notes.sort_by_key(|note| note.contains("in the place of"));
+        let expected = [
+            format!("Module {was}, version {}, decides now", version(&good)),
+            format!("Module {is}, version 1.2.3, decides now, in the place of {was}"),
+        ];
+        Ok(if notes == expected {
+            Ok(())
+        } else {
+            Err(format!("{notes:?}"))
+        })
+    })
+    .await
+    .unwrap();
+    let log = host.log().unwrap();
+    let line = |said: &str| {
+        log.lines().any(|line| {
+            ["taint removed", "steady", said]
+                .iter()
+                .all(|part| line.contains(part))
+        })
+    };
+    assert!(line("1.2.3"), "{log}");
 
     // Without a policy nothing changes.
     apply(
@@ -115,6 +141,10 @@ async fn the_last_good_module_goes_on_until_another_one_can_take_its_place() {
     let taints = cluster.readiness_taints("worker").await.unwrap();
     assert_eq!(taints, [format!("{GUIDE_TAINT}=pending:NoSchedule")]);
     host.terminate().await.unwrap();
+}
+
+fn version(status: &api::policy::ReadinessPolicyStatus) -> &str {
+    status.version.as_deref().unwrap_or_default()
 }
 
 /// Also by the host that comes after.
