@@ -223,8 +223,9 @@ pub struct Description {
     pub name: String,
     /// The policy's own version, semver.
     pub version: String,
-    /// JSON Schema 2020-12 of the parameters; empty if it takes none. For people and their tools:
-    /// [`Policy::check`](crate::Policy::check) decides.
+    /// JSON Schema 2020-12 of the parameters; empty if it takes none: then the host refuses a rule that
+    /// gives it some. For people and their tools: [`Policy::check`](crate::Policy::check) decides about
+    /// what it takes.
     pub parameters: String,
     /// For the labels and annotations that it asks for.
     pub domains: Vec<Domain>,

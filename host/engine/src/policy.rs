@@ -163,12 +163,22 @@ impl Policy {
         &self.0.origin
     }
 
-    /// What is wrong with the parameters of this rule; empty: nothing.
+    /// What is wrong with the parameters of this rule; empty: nothing. A policy that has no schema of
+    /// parameters is not asked where there are some: it takes none.
     ///
     /// # Errors
     ///
     /// Where the policy fails; see [`FailureKind`](crate::FailureKind).
     pub fn check(&self, rule: &Arc<Rule>) -> Result<Vec<Problem>, Failure> {
+        let given = rule.parameters.trim();
+        if self.parameters().is_empty() && !matches!(given, "" | "{}") {
+            let message =
+                "the policy takes no parameters: its description has no schema of any; remove them";
+            return Ok(vec![Problem {
+                path: String::new(),
+                message: message.to_owned(),
+            }]);
+        }
         let call = Call::Check(Arc::clone(rule));
         let (problems, _) = self.call::<(Vec<types::Problem>,)>(call, &self.0.exports.check);
         output::problems(problems?.0)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Engine, FailureKind, Limits};
+use engine::{Engine, FailureKind, Limits, Policy};
 use planner::Timestamp;
 use planner::facts::{Node, Taint};
 use planner::question::{Answer, Answers, Completion, Question};
@@ -262,6 +262,32 @@ fn check_may_ask_about_the_rule_only() {
     assert_eq!(
         failure.message,
         "it asked `node.tainted` in `check`, where only `rule` may be asked"
+    );
+}
+
+#[test]
+fn a_policy_without_a_schema_takes_no_parameters() {
+    let policy = ENGINE.load(&component(&Parts::default())).unwrap();
+    assert_eq!(policy.parameters(), "");
+    let check = |policy: &Policy, parameters: &str| {
+        let mut rule = rule("fine");
+        rule.parameters = parameters.into();
+        policy.check(&Arc::new(rule)).unwrap()
+    };
+    for none in ["", "{}", " {} "] {
+        assert_eq!(check(&policy, none), [], "{none}");
+    }
+    let found = check(&policy, r#"{"zone":"a"}"#);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].path, "");
+    assert!(
+        found[0].message.contains("takes no parameters"),
+        "{found:?}"
+    );
+    assert_eq!(
+        check(&hostile(&ENGINE), r#"{"zone":"a"}"#),
+        [],
+        "it has one"
     );
 }
 
