@@ -4,6 +4,7 @@ use planner::verdict::Failure;
 use wasmtime::Trap;
 
 use crate::class::Allowance;
+use crate::size::Size;
 
 /// What went wrong in a call. [`Failure::kind`] is the [`as_str`](Self::as_str) of one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,7 +66,7 @@ impl FailureKind {
 /// Why the host stops a policy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stop {
-    #[error("it wanted {wanted} bytes of memory")]
+    #[error("it wanted {} of memory", Size::of(*.wanted))]
     Memory { wanted: usize },
     #[error("it wanted a table of {wanted} elements; {most} are allowed")]
     Table { wanted: usize, most: usize },
@@ -92,8 +93,10 @@ pub(crate) fn failure(
 ) -> Failure {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return match stop {
-            Stop::Memory { .. } => FailureKind::MemoryExceeded
-                .because(format!("{stop}; {} are allowed", allowance.memory)),
+            Stop::Memory { .. } => FailureKind::MemoryExceeded.because(format!(
+                "{stop}; {} are allowed",
+                Size::of(allowance.memory)
+            )),
             Stop::Table { .. } => FailureKind::MemoryExceeded.because(stop.to_string()),
             Stop::Questions(_) => FailureKind::TooManyQuestions.because(stop.to_string()),
             Stop::NotAllowed { .. } => FailureKind::QuestionNotAllowed.because(stop.to_string()),

@@ -27,6 +27,7 @@ mod output;
 mod policy;
 mod sandbox;
 mod scan;
+mod size;
 mod slots;
 
 use std::fmt;
@@ -44,6 +45,7 @@ pub use compiler::{
 pub use failure::FailureKind;
 pub use grants::{Grants, UnknownInterface};
 pub use load::LoadError;
+pub use output::is_unseen;
 pub use policy::Policy;
 
 use class::{Allowance, Shared};
@@ -51,6 +53,7 @@ use compiler::Compiled;
 use native::Native;
 use policy::Candidate;
 use scan::Scan;
+use size::Size;
 
 /// Version of the contract that this host speaks.
 pub const CONTRACT: &str = contract::VERSION;
@@ -301,11 +304,12 @@ impl Engine {
         let shared = self.class(&scan, bytes.len(), own)?;
         let digest = Sha256::digest(bytes);
         let digest = format!("sha256:{}", Hex(&digest));
+        let allowance = shared.allowance(own.memory, own.deadline);
+        load::begins(scan.memory, &allowance)?;
         let (component, origin) = match compiler {
             Some(compiler) => compiled(compiler, bytes, &digest, &shared)?,
             None => (load::compile(&shared.engine, bytes)?, Origin::Compiled),
         };
-        let allowance = shared.allowance(own.memory, own.deadline);
         admit(&shared, allowance, own.grants, &component, digest, origin)
     }
 
@@ -325,8 +329,9 @@ impl Engine {
             && memory > options.large.memory
         {
             return Err(LoadError::TooLarge(format!(
-                "it is given {memory} bytes of memory, and this host has {} for one policy",
-                options.large.memory
+                "it is given {} of memory, and this host has {} for one policy",
+                Size::of(memory),
+                Size::of(options.large.memory)
             )));
         }
         let is_given_more =

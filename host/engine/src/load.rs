@@ -10,6 +10,7 @@ use crate::class::Allowance;
 use crate::contract::{DECIDE, INTERFACES, PACKAGE, VERSION};
 use crate::grants::{Grants, is_needed};
 use crate::scan::Scan;
+use crate::size::Size;
 use crate::{CompilerError, EngineError, Import};
 
 /// Why a component cannot serve as a policy. Each message is a sentence about "it", without a file
@@ -251,24 +252,36 @@ pub(crate) fn refused(error: wasmtime::Error) -> LoadError {
     }
 }
 
+/// May its largest memory begin with so many bytes?
+pub(crate) fn begins(bytes: u64, allowance: &Allowance) -> Result<(), LoadError> {
+    if bytes <= allowance.memory as u64 {
+        return Ok(());
+    }
+    let (wanted, most) = (Size::from(bytes), Size::of(allowance.memory));
+    Err(LoadError::TooLarge(format!(
+        "it begins with {wanted} of memory; {most} are allowed"
+    )))
+}
+
+/// Bytes that the largest memory of a component begins with.
+pub(crate) fn begins_with(component: &Component) -> Option<u64> {
+    let pages = component.resources_required()?.max_initial_memory_size;
+    Some(pages.unwrap_or(0).saturating_mul(PAGE))
+}
+
 /// The same limits where there is no pool, and those of this policy alone.
 pub(crate) fn size(component: &Component, allowance: &Allowance) -> Result<(), LoadError> {
     let Some(needs) = component.resources_required() else {
         return Ok(());
     };
-    let Allowance { memory, shape, .. } = *allowance;
-    let bytes = needs
-        .max_initial_memory_size
-        .unwrap_or(0)
-        .saturating_mul(PAGE);
+    begins(begins_with(component).unwrap_or(0), allowance)?;
+    let shape = allowance.shape;
     let elements = needs.max_initial_table_size.unwrap_or(0);
     let problem = if needs.num_memories > shape.memories {
         format!(
             "it has {} memories; {} are allowed",
             needs.num_memories, shape.memories
         )
-    } else if bytes > memory as u64 {
-        format!("it begins with {bytes} bytes of memory; {memory} are allowed")
     } else if needs.num_tables > shape.tables {
         format!(
             "it has {} tables; {} are allowed",

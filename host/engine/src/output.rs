@@ -153,8 +153,8 @@ pub(crate) fn description(description: types::Description) -> Result<Description
         }
     }
     let domains = domains.into_iter().map(|domain| Domain {
-        key: domain.key,
-        values: domain.values,
+        key: printable(domain.key),
+        values: domain.values.into_iter().map(printable).collect(),
     });
     Ok(Description {
         name,
@@ -178,11 +178,26 @@ fn is_dns_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-/// These texts are shown in terminals, logs and status fields: none may move a cursor or begin a
-/// new line there.
-fn printable(text: String) -> String {
-    if text.contains(char::is_control) {
-        text.replace(char::is_control, " ")
+/// Can it not be seen itself, and change how the text around it is seen? Control characters, line and
+/// paragraph separators, what turns the direction of writing around, and what has no width.
+pub fn is_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{61c}'
+                | '\u{feff}'
+        )
+}
+
+/// These texts are shown in terminals, logs and status fields: none may move a cursor, begin a
+/// new line there, or look like another one.
+pub(crate) fn printable(text: impl Into<String>) -> String {
+    let text = text.into();
+    if text.contains(is_unseen) {
+        text.replace(is_unseen, " ")
     } else {
         text
     }

@@ -5,6 +5,8 @@
 use wasmparser::{MemoryType, Parser, Payload, TableType};
 
 use crate::LoadError;
+use crate::output::printable;
+use crate::size::Size;
 
 /// Bytes of a page of memory.
 const PAGE: u64 = 64 << 10;
@@ -39,9 +41,13 @@ impl Scan {
     pub(crate) fn of(bytes: &[u8]) -> Result<Self, LoadError> {
         let mut scan = Self::default();
         match bytes {
-            [0, b'a', b's', b'm', _, _, 1, 0, ..] if bytes.len() > MOST => Err(
-                LoadError::TooLarge(format!("it has {} bytes; {MOST} are allowed", bytes.len())),
-            ),
+            [0, b'a', b's', b'm', _, _, 1, 0, ..] if bytes.len() > MOST => {
+                Err(LoadError::TooLarge(format!(
+                    "it has {}; {} are allowed",
+                    Size::of(bytes.len()),
+                    Size::of(MOST)
+                )))
+            }
             [0, b'a', b's', b'm', _, _, 1, 0, ..] => match scan.read(bytes) {
                 Ok(()) => Ok(scan),
                 Err(error) => Err(LoadError::Compile(error.to_string())),
@@ -65,12 +71,12 @@ impl Scan {
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ComponentImportSection(section) if depth == 1 => {
                     for import in section {
-                        self.imports.push(import?.name.name.into());
+                        self.imports.push(printable(import?.name.name));
                     }
                 }
                 Payload::ComponentExportSection(section) if depth == 1 => {
                     for export in section {
-                        self.exports.push(export?.name.name.into());
+                        self.exports.push(printable(export?.name.name));
                     }
                 }
                 Payload::ImportSection(section) => {

@@ -62,7 +62,7 @@ fn why(entry: &Entry) -> String {
     let message: String = entry
         .message
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if engine::is_unseen(c) { ' ' } else { c })
         .collect();
     let mut why = entry.reason.clone();
     if !message.is_empty() {

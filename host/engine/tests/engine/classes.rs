@@ -61,7 +61,7 @@ fn what_a_policy_is_given_decides_as_well() {
     assert_eq!(
         error.to_string(),
         "it needs more than a policy may have: it is given 134217729 bytes of memory, and this host \
-         has 134217728 for one policy"
+         has 128 MiB for one policy"
     );
 }
 
@@ -83,7 +83,7 @@ fn its_own_limits_are_those_that_stop_it() {
             given(Some(Duration::from_secs(20)), Some(memory)),
         );
         assert!(
-            message.ends_with(&format!("{memory} are allowed")),
+            message.ends_with(&format!("{} MiB are allowed", memory / MB)),
             "{message}"
         );
     }
@@ -95,7 +95,7 @@ fn its_own_limits_are_those_that_stop_it() {
     let error = ENGINE
         .load_with(&bytes, &given(None, Some(MB)), None)
         .unwrap_err();
-    let sentence = "it begins with 2097152 bytes of memory; 1048576 are allowed";
+    let sentence = "it begins with 2 MiB of memory; 1 MiB are allowed";
     assert!(error.to_string().ends_with(sentence), "{error}");
 }
 
@@ -117,7 +117,7 @@ fn several_memories_share_one_limit() {
     assert_eq!(evaluate(pages(48)).unwrap().reason, "Fine");
     let failure = evaluate(pages(47)).unwrap_err();
     assert_eq!(failure.kind, "MemoryExceeded");
-    let sentence = "it wanted 3145728 bytes of memory; 3080192 are allowed";
+    let sentence = "it wanted 3 MiB of memory; 2.9375 MiB are allowed";
     assert_eq!(failure.message, sentence);
 }
 

@@ -90,7 +90,9 @@ impl Policy for Hostile {
             "huge-message" => fine().message("x".repeat(2 << 20)),
             "long-message" => fine().message("x".repeat(1025)),
             "longest-message" => fine().message("x".repeat(1024)),
-            "control-characters" => fine().message("one\ntwo\u{1b}[31m three"),
+            "control-characters" => {
+                fine().message("one\ntwo\u{1b}[31m three \u{202e}four\u{200b}\u{2067}\u{feff}.")
+            }
             "no-reason" => Decision::absent(""),
             "lower-reason" => Decision::absent("fine"),
             "spaced-reason" => Decision::absent("Quite Fine"),
