@@ -70,6 +70,11 @@ struct Report<'a> {
     digest: &'a str,
     /// Bytes.
     size: usize,
+    /// `small` or `large`: which limits of the host it has.
+    class: &'static str,
+    /// Bytes of memory that it begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<u64>,
     /// In a registry: the artifact by its digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
@@ -77,6 +82,8 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     signed_by: Option<String>,
     imports: Vec<Import<'a>>,
+    /// What it needs of `spec.allow`.
+    allow: Vec<&'a str>,
     /// Labels and annotations that make a difference, with their values.
     domains: Vec<Domain<'a>>,
     /// JSON Schema; null where it takes none.
@@ -135,6 +142,12 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// As `spec.allow` names it: a permission has no version.
+fn allowed(import: &engine::Import) -> &str {
+    let name = import.interface.split_once('@');
+    name.map_or(import.interface.as_str(), |(name, _)| name)
+}
+
 impl<'a> Report<'a> {
     fn new(module: &Module, policy: &'a Policy) -> anyhow::Result<Self> {
         let parameters = match policy.parameters() {
@@ -159,9 +172,12 @@ impl<'a> Report<'a> {
             contract: policy.contract(),
             digest: policy.digest(),
             size: module.bytes.len(),
+            class: policy.class().as_str(),
+            memory: policy.memory(),
             reference: module.reference.as_ref().map(ToString::to_string),
             signed_by: module.signer.as_ref().map(ToString::to_string),
             imports: imports.collect(),
+            allow: policy.imports().iter().map(allowed).collect(),
             domains: domains.collect(),
             parameters,
         })
@@ -175,6 +191,10 @@ impl<'a> Report<'a> {
         line("Contract:", self.contract)?;
         line("Digest:", self.digest)?;
         line("Size:", &format!("{} bytes", self.size))?;
+        line("Class:", self.class)?;
+        if let Some(bytes) = self.memory {
+            line("Memory:", &format!("begins with {} KiB", bytes / 1024))?;
+        }
         if let Some(reference) = &self.reference {
             line("Reference:", reference)?;
         }
@@ -192,6 +212,12 @@ impl<'a> Report<'a> {
                 import.interface,
                 import.functions.join(", ")
             )?;
+        }
+        if !self.allow.is_empty() {
+            writeln!(text, "Allow:")?;
+        }
+        for interface in &self.allow {
+            writeln!(text, "  - {interface}")?;
         }
         if !self.domains.is_empty() {
             writeln!(text, "Depends on:")?;

@@ -388,6 +388,7 @@ fn admit(
         allowance,
         instance,
         exports,
+        memory: load::begins_with(component),
     };
     candidate.try_out(digest, imports, interface, origin)
 }

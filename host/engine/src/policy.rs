@@ -35,6 +35,7 @@ struct Loaded {
     interface: String,
     description: Description,
     origin: Origin,
+    memory: Option<u64>,
 }
 
 /// What can be called, before it is known whether it is a policy.
@@ -43,6 +44,8 @@ pub(crate) struct Candidate {
     pub(crate) allowance: Allowance,
     pub(crate) instance: InstancePre<Sandbox>,
     pub(crate) exports: Exports,
+    /// Bytes that its largest memory begins with.
+    pub(crate) memory: Option<u64>,
 }
 
 impl Candidate {
@@ -59,6 +62,7 @@ impl Candidate {
             allowance,
             instance,
             exports,
+            memory,
         } = self;
         let (described, _) = host.call(&instance, allowance, Call::Describe, |store, instance| {
             // All three, although one is called: the others would fail on the first node.
@@ -84,6 +88,7 @@ impl Candidate {
             interface,
             description,
             origin,
+            memory,
         })))
     }
 }
@@ -140,6 +145,11 @@ impl Policy {
     /// What it is made of.
     pub fn class(&self) -> Class {
         self.0.host.class
+    }
+
+    /// Bytes that its largest memory begins with, where that is known.
+    pub fn memory(&self) -> Option<u64> {
+        self.0.memory
     }
 
     /// The interface that it exports, such as `node-readiness:policy/decide@0.1.0`.

@@ -151,6 +151,24 @@ fn the_built_in_policy_is_inspected_without_asking_anybody() {
         built_in.stdout
     );
     assert!(built_in.stdout.contains(&expected), "{}", built_in.stdout);
+    // What an operator copies into `spec.allow`, and what the host gives it.
+    assert!(
+        built_in
+            .stdout
+            .contains("\nClass:      small\nMemory:     begins with ")
+    );
+    let allow = "\nAllow:\n  - node-readiness:policy/";
+    assert!(built_in.stdout.contains(allow), "{}", built_in.stdout);
+    let json = host(folder.path(), &["inspect", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["class"], "small");
+    assert!(json["memory"].as_u64().unwrap() >= 1 << 16, "{json}");
+    let allow = json["allow"].as_array().unwrap();
+    assert!(
+        allow.contains(&"node-readiness:policy/node".into()),
+        "{json}"
+    );
+    assert_eq!(allow.len(), json["imports"].as_array().unwrap().len());
     let imports = "\nImports:\n  node-readiness:policy/";
     assert!(built_in.stdout.contains(imports), "{}", built_in.stdout);
     let file = host(folder.path(), &["inspect", "steady.wasm"]);
