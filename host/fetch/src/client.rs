@@ -177,7 +177,21 @@ impl Client {
             (version, None) => version.clone(),
         };
         let repository = Repository::new(&self.web, &self.credentials, reference)?;
-        let first = repository.manifest(&version).await?;
+        let first = repository.manifest(&version).await;
+        let first = match (first, reference.version(), wanted.digest) {
+            (Err(Problem::NotFound { host, .. }), Version::Tag(tag), Some(digest)) => {
+                let found = repository.manifest(reference.version()).await;
+                return Err(Problem::NoDigest {
+                    host,
+                    what: format!("{digest} in {}", reference.repository()),
+                    tag: match found {
+                        Ok(found) => format!("{tag} names (now {})", found.digest),
+                        Err(_) => format!("{tag} names"),
+                    },
+                });
+            }
+            (first, _, _) => first?,
+        };
         let mut digests = vec![first.digest];
         let image = match first.manifest {
             Manifest::Image(image) => image,
@@ -341,7 +355,7 @@ fn beside(uri: &Uri) -> Result<Uri, Problem> {
 
 fn none_where_missing(found: Result<Vec<u8>, Problem>) -> Result<Option<Vec<u8>>, Problem> {
     match found {
-        Err(Problem::NotFound { .. }) => Ok(None),
+        Err(Problem::NotFound { .. } | Problem::NoFile) => Ok(None),
         found => found.map(Some),
     }
 }
@@ -357,21 +371,16 @@ async fn read_file(path: PathBuf, limit: u64) -> Result<Vec<u8>, Problem> {
 }
 
 fn read_now(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
-    let what = format!("the file {}", path.display());
     let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Problem::NotFound {
-            host: "this machine".to_owned(),
-            what: format!("file {}", path.display()),
-            said: String::new(),
-        },
+        io::ErrorKind::NotFound => Problem::NoFile,
         _ => Problem::File {
-            why: format!("{what} cannot be read: {error}"),
+            why: format!("the file cannot be read: {error}"),
         },
     };
     // What is no file, such as a pipe, may never end.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(Problem::File {
-            why: format!("{} is no file: name the module itself", path.display()),
+            why: "it is no file: name the module itself".to_owned(),
         });
     }
     let mut bytes = Vec::new();
@@ -380,6 +389,7 @@ fn read_now(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > limit {
+        let what = "the file".to_owned();
         return Err(Problem::TooLarge { what, limit });
     }
     Ok(bytes)

@@ -81,6 +81,19 @@ pub enum Problem {
         /// The server's words.
         said: String,
     },
+    /// No such file.
+    #[error("there is no such file on this machine: correct the path, or put the module there")]
+    NoFile,
+    /// A tag may be there, and the digest that was wanted with it is not.
+    #[error("{host} has no {what} (404), whatever tag {tag}")]
+    NoDigest {
+        /// With the port where one was given.
+        host: String,
+        /// The digest that was wanted, and where.
+        what: String,
+        /// The tag of the reference, and what it names now where the registry says it.
+        tag: String,
+    },
     /// 429, or an error of the server, and not better after some attempts.
     #[error("{host} cannot answer now ({status}{}): try again later, or look into its log", quoted(.said))]
     Busy {
@@ -125,7 +138,7 @@ pub enum Problem {
     },
     /// More bytes than are allowed, announced or not.
     #[error(
-        "{what} is larger than the {limit} bytes that it may have: make it smaller, or allow more"
+        "{what} is larger than the {} that it may have: make it smaller", size(*.limit)
     )]
     TooLarge {
         /// What was read.
@@ -230,7 +243,7 @@ impl Problem {
             Self::PlainHttp { .. } => "PlainHTTPNotAllowed",
             Self::Unauthorized { .. } => "Unauthorized",
             Self::Forbidden { .. } => "Forbidden",
-            Self::NotFound { .. } => "NotFound",
+            Self::NotFound { .. } | Self::NoFile | Self::NoDigest { .. } => "NotFound",
             Self::Busy { .. } => "Busy",
             Self::Unexpected { .. } => "UnexpectedAnswer",
             Self::Timeout { .. } => "Timeout",
@@ -265,6 +278,16 @@ fn quoted(words: &str) -> String {
     match words {
         "" => String::new(),
         words => format!(": {words}"),
+    }
+}
+
+/// In the largest unit that it is a whole number of.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "0 bytes".to_owned(),
+        bytes if bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
     }
 }
 

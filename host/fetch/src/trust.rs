@@ -23,12 +23,13 @@ pub enum InvalidAuthorities {
     )]
     NotPem,
     /// A block that is no certificate.
-    #[error("certificate {number} of the certificate authority cannot be read: {why}")]
+    #[error(
+        "certificate {number} of the certificate authority cannot be read: what is between its lines BEGIN and \
+         END is no X.509 certificate: replace that block by the certificate as PEM"
+    )]
     Unreadable {
         /// From 1.
         number: usize,
-        /// Short.
-        why: String,
     },
     /// The time of one of them is over.
     #[error(
@@ -58,12 +59,8 @@ impl Authorities {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         for (index, der) in found.iter().enumerate() {
-            let unreadable = |why: String| InvalidAuthorities::Unreadable {
-                number: index + 1,
-                why,
-            };
-            let (_, certificate) =
-                X509Certificate::from_der(der).map_err(|error| unreadable(error.to_string()))?;
+            let unreadable = || InvalidAuthorities::Unreadable { number: index + 1 };
+            let (_, certificate) = X509Certificate::from_der(der).map_err(|_| unreadable())?;
             let expires = certificate.validity().not_after;
             if u64::try_from(expires.timestamp()).unwrap_or(0) < now {
                 return Err(InvalidAuthorities::Expired {
@@ -73,7 +70,7 @@ impl Authorities {
             }
             RootCertStore::empty()
                 .add(der.clone())
-                .map_err(|error| unreadable(error.to_string()))?;
+                .map_err(|_| unreadable())?;
         }
         Ok(Self(found))
     }

@@ -257,7 +257,7 @@ fn bad_usage_and_bad_input_are_told_in_a_sentence() {
         ),
         (
             vec!["inspect", "missing.wasm", empty],
-            "this machine has no file missing.wasm",
+            "error: missing.wasm: there is no such file on this machine: correct the path, or put the module there\n",
         ),
         (
             vec!["inspect", "text.wasm", empty],

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use api::policy::{ConfigMapModule, SecretName};
 use fetch::{
-    Access, Authorities, Client as Fetcher, Credentials, Digest, Limits, Module, Problem, Version,
-    Wanted,
+    Access, Authorities, Client as Fetcher, Credentials, Digest, Limits, Module, Problem, Source,
+    Version, Wanted,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
@@ -77,7 +77,13 @@ pub(super) async fn bring(
             plain_http,
         } => {
             let credentials = match pull_secret {
-                Some(name) => credentials(client, timeout, name).await?,
+                Some(name) => {
+                    let field = match source {
+                        Source::Registry(_) => "spec.module.oci.pullSecret",
+                        Source::Web(_) | Source::File(_) => "spec.module.https.pullSecret",
+                    };
+                    credentials(client, timeout, field, name).await?
+                }
                 None => Credentials::default(),
             };
             let fetcher = fetcher(credentials, authorities, *plain_http)?;
@@ -87,7 +93,17 @@ pub(super) async fn bring(
                 keys: &order.keys,
             };
             let fetched = fetcher.fetch(wanted).await;
-            fetched.map_err(|error| trouble(&error.problem, error.to_string()))?
+            fetched.map_err(|error| {
+                let advice = match (&error.problem, order.digest) {
+                    (Problem::NoDigest { .. }, Some(_)) => ": correct spec.digest, or push that artifact",
+                    (Problem::NoDigest { .. }, None) => {
+                        ": it was taken for this spec and is gone; annotate the policy with \
+                         readiness.node.x-k8s.io/fetch-again=NEW-VALUE to take what the tag names now"
+                    }
+                    _ => "",
+                };
+                trouble(&error.problem, format!("{error}{advice}"))
+            })?
         }
     };
     let artifact = module
@@ -133,7 +149,8 @@ async fn entry_of(
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let map = within(timeout, api.get(name)).await;
     let what = format!("ConfigMap {namespace}/{name}");
-    let mut map = map.map_err(|error| unread(&what, &error))?;
+    let create = format!("kubectl create configmap -n {namespace} {name} --from-file={key}");
+    let mut map = map.map_err(|error| unread(&what, &create, &error))?;
     let mut take = |key: &str| {
         let binary = map.binary_data.as_mut().and_then(|data| data.remove(key));
         let mut text = || map.data.as_mut().and_then(|data| data.remove(key));
@@ -156,12 +173,14 @@ async fn entry_of(
 async fn credentials(
     client: &Client,
     timeout: Duration,
+    field: &str,
     SecretName { namespace, name }: &SecretName,
 ) -> Result<Credentials, Trouble> {
     let api = Api::<Secret>::namespaced(client.clone(), namespace);
     let secret = within(timeout, api.get(name)).await;
-    let what = format!("Secret {namespace}/{name}");
-    let mut secret = secret.map_err(|error| unread(&what, &error))?;
+    let what = format!("{field}: Secret {namespace}/{name}");
+    let create = format!("kubectl create secret docker-registry -n {namespace} {name}");
+    let mut secret = secret.map_err(|error| unread(&what, &create, &error))?;
     let config = secret
         .data
         .as_mut()
@@ -182,7 +201,7 @@ async fn credentials(
 }
 
 /// An object of the cluster could not be read.
-fn unread(what: &str, error: &RequestError) -> Trouble {
+fn unread(what: &str, create: &str, error: &RequestError) -> Trouble {
     let reason = match error {
         RequestError::NotFound(_) => "NotFound",
         RequestError::Refused(_) => "Forbidden",
@@ -190,9 +209,10 @@ fn unread(what: &str, error: &RequestError) -> Trouble {
     };
     let advice = match error {
         RequestError::Refused(_) => {
-            "; the host may read those of its own namespace, unless it is given more"
+            "; the host may read those of its own namespace, unless it is given more".to_owned()
         }
-        _ => "",
+        RequestError::NotFound(_) => format!(": create it (`{create}`), or name another"),
+        _ => String::new(),
     };
     Trouble::passing(
         Step::Fetched,

@@ -89,7 +89,16 @@ async fn a_module_of_a_private_registry_decides_only_if_the_right_key_signed_it(
     apply(&cluster, spec(tag.clone())).await;
     cluster.apply(&rule("agent", GUIDE_TAINT)).unwrap();
     // Each is corrected where it is wrong, and the object stays as it is.
-    until(&cluster, "Fetched", Status::False, "NotFound").await;
+    let status = until(&cluster, "Fetched", Status::False, "NotFound").await;
+    let says = message(&status, "Fetched");
+    assert!(
+        says.starts_with("spec.module.oci.pullSecret: Secret default/registry cannot be read"),
+        "{says}"
+    );
+    assert!(
+        says.contains("`kubectl create secret docker-registry -n default registry`"),
+        "{says}"
+    );
     put_pull_secret(&cluster, &registry.docker_config(USER, "wrong")).await;
     until(&cluster, "Fetched", Status::False, "Unauthorized").await;
     put_pull_secret(&cluster, &registry.docker_config(USER, PASSWORD)).await;

@@ -36,6 +36,16 @@ async fn a_policy_goes_into_a_private_registry_and_comes_out_as_it_was() {
     assert_eq!(fetch(&client, &by_digest).await.unwrap(), module);
     let pinned = fetch_exactly(&client, &by_tag, Some(digest)).await;
     assert_eq!(pinned.unwrap(), module);
+    let absent = Digest::of(b"never pushed");
+    let error = fetch_exactly(&client, &by_tag, Some(absent)).await;
+    let error = error.unwrap_err();
+    let fetch::Version::Digest(now) = *moved.version() else {
+        panic!("{moved}")
+    };
+    assert_eq!(error.problem.reason(), "NotFound");
+    let sentence =
+        format!("has no {absent} in policies/steady (404), whatever tag 1.0 names (now {now})");
+    assert!(error.to_string().ends_with(&sentence), "{error}");
     let both = fetch_exactly(&client, &by_digest, Some(Digest::of(b"other"))).await;
     assert!(matches!(
         both.unwrap_err().problem,

@@ -130,6 +130,10 @@ fn an_authority_that_cannot_be_used_is_refused_before_anybody_is_asked() {
             .unwrap_err()
             .to_string();
         assert!(error.contains(expected), "{error}");
+        assert!(
+            !error.contains("Parsing") && !error.contains("Der("),
+            "{error}"
+        );
     }
 }
 

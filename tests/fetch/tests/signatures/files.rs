@@ -80,8 +80,16 @@ async fn a_file_that_is_no_module_is_named() {
     fs::write(path("text"), "#!/bin/sh").unwrap();
     fs::write(path("large"), vec![0; (64 << 20) + 1]).unwrap();
     for (name, reason, expected) in [
-        ("missing", "NotFound", "this machine has no file "),
-        ("", "UnreadableFile", " is no file: name the module itself"),
+        (
+            "missing",
+            "NotFound",
+            ": there is no such file on this machine: correct the path",
+        ),
+        (
+            "",
+            "UnreadableFile",
+            ": it is no file: name the module itself",
+        ),
         (
             "text",
             "NotAComponent",
@@ -90,12 +98,15 @@ async fn a_file_that_is_no_module_is_named() {
         (
             "large",
             "TooLarge",
-            " is larger than the 67108864 bytes that it may have",
+            ": the file is larger than the 64 MiB that it may have: make it smaller",
         ),
     ] {
         let source = Source::File(path(name));
         let error = fetch(&world.client, &source, &[]).await.unwrap_err();
         assert_eq!(error.problem.reason(), reason, "{error}");
-        assert!(error.to_string().contains(expected), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(expected), "{error}");
+        let path = source.to_string();
+        assert_eq!(error.matches(&path).count(), 1, "{error}");
     }
 }
