@@ -103,6 +103,9 @@ impl Policy for Hostile {
             "no-such-requirement" => fine().findings(vec![Finding::requirement(1, true)]),
             "long-subject" => fine().findings(vec![Finding::other("x".repeat(257), true)]),
             "other-subject" => fine().findings(vec![Finding::other("pods app=driver", false)]),
+            // Against what it sees
+            "turn" if node.tainted() => fine(),
+            "turn" => Decision::present("Held"),
             // State
             "count" => fine().message(calls.to_string()),
             _ => fine(),
