@@ -37,6 +37,7 @@ pub(crate) enum Worth {
     /// No given key made it. What it says of its key.
     OtherKey(Option<String>),
     /// Somebody made it who can prove to be somebody, and is none of those who may.
+    #[cfg_attr(not(feature = "keyless"), expect(dead_code, reason = "nobody can"))]
     OtherIdentity {
         identity: String,
         issuer: String,

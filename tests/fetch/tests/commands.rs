@@ -392,6 +392,24 @@ fn what_the_page_says_is_what_happens() {
         "{printed}"
     );
     assert_eq!(fs::read(folder.join("pulled.wasm")).unwrap(), bytes);
+
+    let (who, issuer) = (Sigstore::identity("release"), sigstore.issuer());
+    let source = format!("oci://{}", reference.trim_end());
+    let inspect = |identity: &str| {
+        let arguments = ["inspect", &source, "--ca=registry-ca.pem"];
+        let root = ["--trusted-root=trusted_root.json"];
+        let who = ["--certificate-identity", identity];
+        let issuer = ["--certificate-oidc-issuer", &issuer];
+        host(folder, &[&arguments[..], &root, &who, &issuer].concat())
+    };
+    let inspected = inspect(&who).stdout;
+    let signed = format!("\nSigned by:  {who} (issuer {issuer})\n");
+    assert!(inspected.contains(&signed), "{inspected}");
+    failed(
+        &inspect("https://example.com/somebody"),
+        1,
+        "who is none of those that may sign",
+    );
 }
 
 fn kubectl() -> PathBuf {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use sigstore_verify::bundle::Error as Shape;
 use sigstore_verify::trust_root;
-use sigstore_verify::types::{Artifact, Bundle, MediaType, Sha256Hash, SignatureContent};
+use sigstore_verify::types::{Artifact, Bundle, Sha256Hash, SignatureContent};
 use sigstore_verify::{
     CertificateError, Error, TimestampError, VerificationPolicy, VerificationResult, Verifier,
 };
@@ -93,16 +93,11 @@ pub(super) fn blob(bundle: &[u8], bytes: &[u8], keyless: &Keyless) -> Result<Wor
     })
 }
 
+/// It is known to be of version 0.3: earlier ones may have the promise of a log in the place of its proof.
 fn read(bundle: &[u8]) -> Result<Bundle, String> {
     let no_bundle = |why: String| format!("it is no bundle of sigstore: {}", plain(&why));
     let text = std::str::from_utf8(bundle).map_err(|error| no_bundle(error.to_string()))?;
-    let bundle = Bundle::from_json(text).map_err(|error| no_bundle(error.to_string()))?;
-    // Earlier ones may have the promise of a log in the place of its proof.
-    if bundle.media_type == MediaType::Bundle0_3 {
-        Ok(bundle)
-    } else {
-        Err("it is a bundle of another version than 0.3".to_owned())
-    }
+    Bundle::from_json(text).map_err(|error| no_bundle(error.to_string()))
 }
 
 /// What the library found, with who it is. `signed`: what was signed, if it is something else.
