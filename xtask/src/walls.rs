@@ -48,16 +48,15 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "tracing-subscriber",
         ],
     ),
+    // It knows the time of day by the library that verifies certificates (jiff): who signed when.
     (
         "fetch",
-        &[
-            "kube",
-            "kube-core",
-            "k8s-openapi",
-            "wasmtime",
-            "planner",
-            "jiff",
-        ],
+        &["kube", "kube-core", "k8s-openapi", "wasmtime", "planner"],
+    ),
+    // What the library has by default: another HTTP client, and another cryptography.
+    (
+        "host",
+        &["reqwest", "aws-lc-rs", "aws-lc-sys", "sigstore-tuf"],
     ),
     ("guest-sdk", &["wasmtime", "serde_json", "tokio"]),
     ("default-policy", &["wasmtime", "serde_json", "tokio"]),
@@ -120,6 +119,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("default-policy", &["engine"]),
     ("cel-policy", &[]),
     ("cel", &["cel-policy"]),
+    ("sigstore-verify", &["fetch"]),
     ("csi-ready-policy", &[]),
     ("heartbeat-policy", &[]),
     ("pods-ready-policy", &[]),

@@ -7,6 +7,7 @@ mod csi_nodes;
 mod failures;
 mod hung;
 mod kept;
+mod keyless;
 mod leases;
 mod page;
 mod pods;
