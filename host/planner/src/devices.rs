@@ -133,6 +133,8 @@ mod tests {
         // It is published anew, whatever the order: what is left of the old generation is nobody's.
         let begun = [a.clone(), slice("c", "p", 2, 2, 8), b.clone()];
         assert_eq!(of(&begun, "gpu"), (false, 0));
+        let left = [a.clone(), slice("c", "p", 2, 1, 8)];
+        assert_eq!(of(&left, "gpu"), (true, 8));
         let done = [slice("d", "p", 2, 2, 1), a, slice("c", "p", 2, 2, 8), b];
         assert_eq!(of(&done, "gpu"), (true, 9));
         // More than there should be, or slices that do not agree.

@@ -1,7 +1,13 @@
 //! A policy that asks about devices: the objects of `examples/devices-ready`, in a cluster whose nodes and
 //! ResourceSlices a test writes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cluster_tests::proxy::{Fault, Proxy};
 use cluster_tests::{Cluster, worker};
+use futures::FutureExt;
+use http::StatusCode;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -9,7 +15,7 @@ use planner::rule::Status;
 use serde_json::json;
 
 use crate::rights::{OF_POLICIES, right_to_see, start_host, with_user};
-use crate::world::{message, until_of};
+use crate::world::{message, start, until_of};
 
 const TAINT: &str = "readiness.k8s.io/devices";
 const POLICY: &str = "devices-ready";
@@ -87,5 +93,35 @@ async fn a_node_is_held_until_its_devices_are_there_and_whenever_they_go() {
     // The device plugin dies.
     set_gpus(&cluster, "0").await;
     until_tainted(&cluster, true).await;
+    host.terminate().await.unwrap();
+}
+
+/// As before Kubernetes 1.34; an upgrade brings them.
+#[tokio::test]
+async fn an_api_server_without_resource_slices_is_no_missing_right_and_is_asked_again() {
+    let cluster = start().await;
+    cluster.apply(&example("policy.yaml")).unwrap();
+    let is_served = Arc::new(AtomicBool::new(false));
+    let served = Arc::clone(&is_served);
+    let hook = move |_, path: String| {
+        let is_of_slices = path.starts_with("/apis/resource.k8s.io/");
+        let fault = match is_of_slices && !served.load(Ordering::SeqCst) {
+            true => Fault::Explain(StatusCode::NOT_FOUND),
+            false => Fault::Pass,
+        };
+        async move { fault }.boxed()
+    };
+    let proxy = Proxy::start(cluster.client.clone(), Arc::new(hook));
+    let proxy = proxy.await.unwrap();
+    let host = proxy.start_host(&cluster).await.unwrap();
+    let no = Status::False;
+    let status = until_of(&cluster, POLICY, "FactsAvailable", no, "NotServed").await;
+    let said = message(&status, "FactsAvailable");
+    assert!(
+        said.contains("resourceslices, which this API server does not have"),
+        "{said}"
+    );
+    is_served.store(true, Ordering::SeqCst);
+    until_of(&cluster, POLICY, "Ready", Status::True, "Decides").await;
     host.terminate().await.unwrap();
 }
