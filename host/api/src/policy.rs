@@ -87,7 +87,8 @@ pub struct ReadinessPolicySpec {
     /// another is refused. Without it those are allowed that are about the node and its rule:
     /// `node-readiness:policy/node`, `/rule`, `/bootstrap` and `/time`. With `node-readiness:policy/pods` it may
     /// ask about the pods on the node, with `node-readiness:policy/lease` about its lease, with
-    /// `node-readiness:policy/csi` about its CSI drivers.
+    /// `node-readiness:policy/csi` about its CSI drivers, with `node-readiness:policy/devices` about the devices
+    /// of DRA drivers.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(
         length(max = 32),

@@ -45,8 +45,8 @@ pub struct Options {
 
     /// Nodes: files, folders without their sub-folders, or `-` for standard input
     ///
-    /// DaemonSets, pods, leases and CSINodes may be among them. Without it: those of the cluster that the
-    /// kubeconfig's current context names. They are only read.
+    /// DaemonSets, pods, leases, CSINodes and ResourceSlices may be among them. Without it: those of the
+    /// cluster that the kubeconfig's current context names. They are only read.
     #[arg(long = "node", value_name = "NODES", num_args = 1..)]
     nodes: Vec<PathBuf>,
 
@@ -106,9 +106,9 @@ Input:
   without a status shows none of its conditions. DaemonSets among the nodes are looked at for one
   thing: a warning says where pods that report a condition (by the variable CONDITION_TYPE or CHECKS
   of a container, or the annotation readiness.node.x-k8s.io/reports) do not tolerate the taint of a
-  rule that waits for it, or where those of several rules keep each other away. Pods, leases and
-  CSINodes among the nodes are those that a policy can ask about; of a cluster they are read only
-  where one does.
+  rule that waits for it, or where those of several rules keep each other away. Pods, leases,
+  CSINodes and ResourceSlices among the nodes are those that a policy can ask about; of a cluster
+  they are read only where one does.
 
 Result:
   One entry for each rule and node that the rule selects, and for each node on which a rule that
@@ -199,6 +199,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         pods: _,
         leases: _,
         csi_nodes: _,
+        resource_slices: _,
     } = given;
     let mut report = Report::new(now);
     // Where a budget has too little room, it is filled in this order.
@@ -370,6 +371,7 @@ fn tell_of_missing(rules: &[ActiveRule], given: &Given) {
                 Kind::Pods => given.pods.is_empty(),
                 Kind::Leases => given.leases.is_empty(),
                 Kind::CsiNodes => given.csi_nodes.is_empty(),
+                Kind::ResourceSlices => given.resource_slices.is_empty(),
             };
             if is_missing && told.insert((policy, kind)) {
                 let objects = kind.objects();

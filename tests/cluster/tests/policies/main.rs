@@ -4,6 +4,7 @@
 mod changes;
 mod corpus;
 mod csi_nodes;
+mod devices;
 mod failures;
 mod hung;
 mod kept;

@@ -152,10 +152,11 @@ fn ask_everything(facts: &Facts) -> Decision {
         pods: _,
         lease: _,
         csi: _,
+        devices: _,
     } = facts;
     let minute = Duration::from_secs(60);
     let answers = format!(
-        "{} {} {} {:?} {:?} {} {} {} {} {:?} {:?} {} | {} {:?} {:?} {:?} {} | {:?} {} {}",
+        "{} {} {} {:?} {:?} {} {} {} {} {} {:?} {:?} {} | {} {:?} {:?} {:?} {} | {:?} {} {}",
         node.has_condition("Ready"),
         node.condition_is("Ready", Status::True, minute),
         node.heartbeat_within("Ready", minute),
@@ -165,6 +166,7 @@ fn ask_everything(facts: &Facts) -> Decision {
         node.has_taint("k", guest_sdk::Effect::NoExecute),
         node.unschedulable(),
         node.older_than(minute),
+        node.allocatable_at_least("example.com/gpu", 8),
         node.label("l"),
         node.annotation("a"),
         node.name(),
