@@ -18,14 +18,16 @@ that; it is checked before the policy is downloaded, and without asking anybody 
 
 Examples:
   host pull registry.example.com/policies/steady:1.0 steady.wasm
-  host pull registry.example.com/policies/steady:1.0 steady.wasm --key cosign.pub
-  host pull registry.example.com/policies/steady:1.0 steady.wasm --trusted-root trusted_root.json \
-      --certificate-identity release@example.com --certificate-oidc-issuer https://accounts.example.com
+  host pull registry.example.com/policies/steady:1.0 steady.wasm \\
+    --key cosign.pub
+  host pull registry.example.com/policies/steady:1.0 steady.wasm \\
+    --trusted-root trusted_root.json --certificate-identity release@example.com \\
+    --certificate-oidc-issuer https://accounts.example.com
   host pull localhost:5000/steady:1.0 steady.wasm --plain-http
 
 Exit status:
   0  pulled
-  1  it is not the one that is wanted: another digest, or not signed by who should have
+  1  it is not what is wanted: another digest, or not signed by who should have
   2  bad usage, it is no policy, or the registry cannot be reached or refuses")]
 pub struct Options {
     /// Where it is: REGISTRY/REPOSITORY:TAG, or REGISTRY/REPOSITORY@sha256:…
