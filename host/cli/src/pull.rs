@@ -21,7 +21,8 @@ Examples:
   host pull registry.example.com/policies/steady:1.0 steady.wasm \\
     --key cosign.pub
   host pull registry.example.com/policies/steady:1.0 steady.wasm \\
-    --trusted-root trusted_root.json --certificate-identity release@example.com \\
+    --trusted-root trusted_root.json \\
+    --certificate-identity release@example.com \\
     --certificate-oidc-issuer https://accounts.example.com
   host pull localhost:5000/steady:1.0 steady.wasm --plain-http
 
