@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use crate::source::Source;
-use crate::{Completion, Csi, Effect, Enforcement, Lease, Matching, Pods, Requirement, Status};
+use crate::{
+    Completion, Csi, Devices, Effect, Enforcement, Lease, Matching, Pods, Requirement, Status,
+};
 
 /// Everything that a policy can ask.
 ///
@@ -27,6 +29,8 @@ pub struct Facts {
     pub lease: Lease,
     /// The CSI drivers of the node.
     pub csi: Csi,
+    /// The devices of the node that DRA drivers offer.
+    pub devices: Devices,
 }
 
 impl Facts {
@@ -38,7 +42,8 @@ impl Facts {
             time: Time(source.clone()),
             pods: Pods(source.clone()),
             lease: Lease(source.clone()),
-            csi: Csi(source),
+            csi: Csi(source.clone()),
+            devices: Devices(source),
         }
     }
 }
@@ -112,6 +117,12 @@ impl Node {
     /// then.
     pub fn older_than(&self, at_least: Duration) -> bool {
         self.0.older_than(millis(at_least))
+    }
+
+    /// Has it at least this many of an extended resource to give (`status.allocatable`), such as `nvidia.com/gpu`?
+    /// Zero: is the resource there at all? Where its device plugin has died it is, with none.
+    pub fn allocatable_at_least(&self, resource: &str, at_least: u64) -> bool {
+        self.0.allocatable_at_least(resource, at_least)
     }
 
     /// Value of a label; none if absent.

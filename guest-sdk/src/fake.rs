@@ -32,6 +32,7 @@ pub struct Fake {
     reasons: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
+    allocatable: BTreeMap<String, u64>,
     taints: Vec<(String, Effect)>,
     tainted: bool,
     unschedulable: bool,
@@ -47,6 +48,8 @@ pub struct Fake {
     /// None: no lease. None inside: one that does not say when.
     lease: Option<Option<Duration>>,
     drivers: BTreeMap<String, Vec<String>>,
+    /// How many there are, and whether each pool is complete.
+    devices: BTreeMap<String, (u32, bool)>,
     asked: Asked,
 }
 
@@ -128,6 +131,13 @@ impl Fake {
     #[must_use]
     pub fn reason(mut self, name: &str, reason: &str) -> Self {
         self.reasons.insert(name.into(), reason.into());
+        self
+    }
+
+    /// So many of an extended resource the node has to give.
+    #[must_use]
+    pub fn allocatable(mut self, resource: &str, amount: u64) -> Self {
+        self.allocatable.insert(resource.into(), amount);
         self
     }
 
@@ -317,6 +327,12 @@ impl Source {
         let at_least = Duration::from_millis(at_least);
         self.record(format!("older-than({at_least:?})"));
         self.0.age >= at_least
+    }
+
+    pub(crate) fn allocatable_at_least(&self, resource: &str, at_least: u64) -> bool {
+        self.record(format!("allocatable-at-least({resource}, {at_least})"));
+        let amount = self.0.allocatable.get(resource);
+        amount.is_some_and(|amount| *amount >= at_least)
     }
 
     pub(crate) fn label(&self, key: &str) -> Option<String> {

@@ -79,6 +79,10 @@ impl Source {
         node::older_than(at_least)
     }
 
+    pub(crate) fn allocatable_at_least(&self, resource: &str, at_least: u64) -> bool {
+        node::allocatable_at_least(resource, at_least)
+    }
+
     pub(crate) fn label(&self, key: &str) -> Option<String> {
         node::label(key)
     }

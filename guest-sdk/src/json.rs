@@ -1,6 +1,6 @@
 //! Parameters as values, without a JSON library: with serde_json a policy of 47 kB has 140.
 
-/// A value of JSON. Numbers are told apart from all else, and not read.
+/// A value of JSON. Of numbers only those are read that are whole.
 ///
 /// ```
 /// use guest_sdk::Json;
@@ -17,7 +17,9 @@ pub enum Json {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// Any number.
+    /// A whole number, not below zero, without point or exponent.
+    Whole(u64),
+    /// Any other number.
     Number,
     /// A string.
     Text(String),
@@ -48,6 +50,14 @@ impl Json {
         members
             .find(|member| member.0 == name)
             .map(|member| &member.1)
+    }
+
+    /// The number, where it is a whole one.
+    pub fn whole(&self) -> Option<u64> {
+        match self {
+            Self::Whole(number) => Some(*number),
+            _ => None,
+        }
     }
 
     /// The text, where it is one.
@@ -117,10 +127,12 @@ impl Reader<'_> {
             b'f' => self.eat("false").then_some(Json::Bool(false)),
             b'n' => self.eat("null").then_some(Json::Null),
             b'-' | b'0'..=b'9' => {
+                let start = self.at;
                 while let Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9') = self.peek() {
                     self.at += 1;
                 }
-                Some(Json::Number)
+                let number = self.text.get(start..self.at)?;
+                Some(number.parse().map_or(Json::Number, Json::Whole))
             }
             _ => None,
         }
@@ -224,7 +236,7 @@ mod tests {
             "\n{ \"a\" :\t[ 1 , -2.5e+3, true,false , null ,{} ,[] ], \"b\":\"x\" , \"b\":\"y\"} ";
         let value = Json::parse(json).unwrap();
         let list = [
-            Json::Number,
+            Json::Whole(1),
             Json::Number,
             Json::Bool(true),
             Json::Bool(false),
@@ -233,6 +245,10 @@ mod tests {
             Json::List(vec![]),
         ];
         assert_eq!(value.get("a"), Some(&Json::List(list.into())));
+        for (json, whole) in [("8", Some(8)), ("-8", None), ("8.0", None), ("8e0", None)] {
+            let value = Json::parse(json).unwrap();
+            assert_eq!(value.whole(), whole, "{json}");
+        }
         assert_eq!(value.get("b").and_then(Json::text), Some("y"));
         assert_eq!(value.get("c"), None);
     }

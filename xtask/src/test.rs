@@ -32,7 +32,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     )?;
     codegen::run(true)?;
     compat::run(true)?;
-    let mut tests = cargo(&["test", "--workspace"]);
+    // All that fails is told by one run.
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if std::env::var_os(THREADS).is_none() {
         tests.env(THREADS, at_a_time().to_string());
     }

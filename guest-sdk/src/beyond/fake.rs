@@ -141,6 +141,21 @@ impl Fake {
         self.drivers.insert(name.into(), keys.collect());
         self
     }
+
+    /// A DRA driver has so many devices in complete pools on the node; and is each of its pools complete?
+    ///
+    /// ```
+    /// use guest_sdk::fake::Fake;
+    ///
+    /// let devices = Fake::new().devices("gpu.nvidia.com", 8, true).facts().devices;
+    /// assert!(devices.all_pools_complete("gpu.nvidia.com") && devices.has("gpu.nvidia.com", 8));
+    /// assert!(!devices.has("gpu.nvidia.com", 9) && !devices.all_pools_complete("nic.example.com"));
+    /// ```
+    #[must_use]
+    pub fn devices(mut self, driver: &str, devices: u32, all_complete: bool) -> Self {
+        self.devices.insert(driver.into(), (devices, all_complete));
+        self
+    }
 }
 
 impl Source {
@@ -196,6 +211,17 @@ impl Source {
         self.record(format!("has-topology-key({driver}, {key})"));
         let keys = self.0.drivers.get(driver);
         keys.is_some_and(|keys| keys.iter().any(|known| known == key))
+    }
+
+    pub(crate) fn all_pools_complete(&self, driver: &str) -> bool {
+        self.record(format!("all-pools-complete({driver})"));
+        self.0.devices.get(driver).is_some_and(|known| known.1)
+    }
+
+    pub(crate) fn has_devices(&self, driver: &str, at_least: u32) -> bool {
+        self.record(format!("has-devices({driver}, {at_least})"));
+        let known = self.0.devices.get(driver);
+        known.map_or(0, |known| known.0) >= at_least
     }
 }
 

@@ -1,7 +1,7 @@
 //! On wasm: what stands beside the node comes from the host too.
 
 use crate::__guest::Source;
-use crate::__guest::bindings::node_readiness::policy::{csi, lease, pods};
+use crate::__guest::bindings::node_readiness::policy::{csi, devices, lease, pods};
 use crate::{PodPhase, PodSelection};
 
 impl Source {
@@ -42,6 +42,14 @@ impl Source {
 
     pub(crate) fn has_topology_key(&self, driver: &str, key: &str) -> bool {
         csi::has_topology_key(driver, key)
+    }
+
+    pub(crate) fn all_pools_complete(&self, driver: &str) -> bool {
+        devices::all_pools_complete(driver)
+    }
+
+    pub(crate) fn has_devices(&self, driver: &str, at_least: u32) -> bool {
+        devices::has_devices(driver, at_least)
     }
 }
 

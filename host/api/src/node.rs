@@ -3,16 +3,19 @@
 //! It stands in for `k8s_openapi`'s in an `Api`, a watcher and a reflector. Images, managed fields,
 //! addresses and the rest are skipped by the parser and never in memory.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use planner::facts::{self, Observed, Texts};
 use planner::rule::Effect;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::lenient;
+use crate::quantity::Whole;
 use crate::slim::resource;
 
 /// A node as it was read. A clone is cheap.
@@ -88,6 +91,46 @@ struct WireStatus {
     conditions: Vec<WireCondition>,
     #[serde(default, deserialize_with = "lenient::or_default")]
     node_info: WireInfo,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    allocatable: Extended,
+}
+
+/// Of resources the extended ones: those are the devices, and only they come after the node does.
+#[derive(Default)]
+struct Extended(Vec<(Box<str>, u64)>);
+
+/// As Kubernetes tells its own resources from others.
+fn is_extended(resource: &str) -> bool {
+    resource.contains('/') && !resource.contains("kubernetes.io/")
+}
+
+impl<'de> Deserialize<'de> for Extended {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Resources;
+
+        impl<'de> Visitor<'de> for Resources {
+            type Value = Extended;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("resources by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Extended, A::Error> {
+                let mut extended = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if is_extended(&name) {
+                        let Whole(amount) = map.next_value()?;
+                        extended.push((name.into(), amount));
+                    } else {
+                        let IgnoredAny = map.next_value()?;
+                    }
+                }
+                Ok(Extended(extended))
+            }
+        }
+
+        from.deserialize_map(Resources)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -138,6 +181,7 @@ impl From<WireNode> for Node {
             taints: spec.taints.iter().flatten().map(taint).collect(),
             unschedulable: spec.unschedulable,
             conditions,
+            extended: status.allocatable.0.into(),
             boot_id: status.node_info.boot_id,
         };
         Self {
@@ -199,6 +243,10 @@ mod tests {
                 {"key": "k2", "effect": "NewEffect", "later": {"x": [1, 2.5]}}]},
             "status": {
                 "nodeInfo": {"bootID": "b", "kernelVersion": "6"},
+                "capacity": {"cpu": "8", "nvidia.com/gpu": "8"},
+                "allocatable": {
+                    "cpu": "7900m", "hugepages-2Mi": "0", "scheduling.kubernetes.io/x": "1",
+                    "example.com/nic": "1k", "nvidia.com/gpu": "0"},
                 "images": [{"names": ["x"], "sizeBytes": 1}],
                 "conditions": [
                     {"type": "Ready", "status": "True", "reason": "R", "message": "m",
@@ -241,6 +289,11 @@ mod tests {
                         heartbeat: None,
                     },
                 ],
+                extended: [
+                    ("example.com/nic".into(), 1000),
+                    ("nvidia.com/gpu".into(), 0)
+                ]
+                .into(),
                 boot_id: "b".into(),
             }
         );
@@ -261,7 +314,7 @@ mod tests {
             json!({"metadata": {"name": "n", "uid": null, "labels": null, "annotations": null,
                                 "creationTimestamp": null, "deletionTimestamp": null},
                    "spec": {"taints": null, "unschedulable": null},
-                   "status": {"conditions": null, "nodeInfo": null}}),
+                   "status": {"conditions": null, "nodeInfo": null, "allocatable": null}}),
             json!({"metadata": {"name": "n", "creationTimestamp": "soon"},
                    "spec": {"taints": []}, "status": {"nodeInfo": {"bootID": null}}}),
         ];

@@ -87,7 +87,8 @@ pub struct ReadinessPolicySpec {
     /// another is refused. Without it those are allowed that are about the node and its rule:
     /// `node-readiness:policy/node`, `/rule`, `/bootstrap` and `/time`. With `node-readiness:policy/pods` it may
     /// ask about the pods on the node, with `node-readiness:policy/lease` about its lease, with
-    /// `node-readiness:policy/csi` about its CSI drivers.
+    /// `node-readiness:policy/csi` about its CSI drivers, with `node-readiness:policy/devices` about the devices
+    /// of DRA drivers.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(
         length(max = 32),
@@ -239,14 +240,37 @@ pub struct SecretName {
     pub name: String,
 }
 
-/// Who must have signed.
+/// Who must have signed: one of the keys, or one of the identities.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.keys) || has(self.keyless)").message("give keys, keyless, or both"))]
 pub struct Signature {
     /// Public keys as PEM, such as `cosign.pub`. The signature of one of them suffices.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 4096)))]
     #[x_kube(validation = Rule::new("self.all(key, key.contains('-----BEGIN PUBLIC KEY-----'))").message("keys are PEM: each has a line -----BEGIN PUBLIC KEY-----"))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
+
+    /// Who may sign without a key: with a certificate of an authority that `host run --trusted-root` trusts.
+    /// One of them suffices.
+    #[schemars(length(min = 1, max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keyless: Vec<KeylessSigner>,
+}
+
+/// Somebody who an issuer of identity tokens (OIDC) knows. Both are compared exactly with what the certificate
+/// says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeylessSigner {
+    /// Who says so, such as `https://token.actions.githubusercontent.com`.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
+    pub issuer: String,
+
+    /// Who it is: an e-mail address or a URI, such as
+    /// `https://github.com/example/policies/.github/workflows/release.yaml@refs/heads/main`.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^\S+$"))]
+    pub identity: String,
 }
 
 /// What one call of a policy may take.

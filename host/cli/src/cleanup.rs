@@ -37,8 +37,9 @@ Examples:
 
 Exit status:
   0  everything is taken back, or said with --dry-run
-  1  some nodes are not free, a taint of a rule that is gone stays, the gate is not deleted, or a host
-     that runs beside puts everything back; it can be run again
+  1  some nodes are not free, a taint of a rule that is gone stays, the gate is
+     not deleted, or a host that runs beside puts everything back; it can be run
+     again
   2  bad usage, no cluster, or another host holds the lease")]
 pub struct Options {
     /// Kubeconfig; without it $KUBECONFIG, the cluster that this runs in, ~/.kube/config

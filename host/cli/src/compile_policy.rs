@@ -35,7 +35,8 @@ Native code from here is good for nothing but the host that started this: no hos
 that another one made.
 
 Examples:
-  host compile-policy --reservation 16777216 --memory 1073741824 --seconds 120 < policy.wasm > code
+  host compile-policy --reservation 16777216 --memory 1073741824 --seconds 120 \\
+    < policy.wasm > code
 
 Exit status:
   0  compiled

@@ -45,8 +45,8 @@ pub struct Options {
 
     /// Nodes: files, folders without their sub-folders, or `-` for standard input
     ///
-    /// DaemonSets, pods, leases and CSINodes may be among them. Without it: those of the cluster that the
-    /// kubeconfig's current context names. They are only read.
+    /// DaemonSets, pods, leases, CSINodes and ResourceSlices may be among them. Without it: those of the
+    /// cluster that the kubeconfig's current context names. They are only read.
     #[arg(long = "node", value_name = "NODES", num_args = 1..)]
     nodes: Vec<PathBuf>,
 
@@ -95,41 +95,44 @@ enum Format {
 }
 
 const HELP: &str = "\
-Input:
-  Rules and nodes are YAML or JSON, as written by hand or as printed by `kubectl get -o yaml`: one
-  or several documents, or a List. Of a folder the files that end in .yaml, .yml or .json are read,
-  in the order of their names; sub-folders are not, as kubectl does not without --recursive. A file
-  that is named itself may end in anything. Rules are checked as strictly as the API server checks
-  them; so are the names, labels and conditions of nodes. All given rules are put beside each node
-  together. What a node carries for rules that were not given is left alone. A rule without a
-  metadata.uid is recognised by its name where a node records completions or ownership. A node
-  without a status shows none of its conditions. DaemonSets among the nodes are looked at for one
-  thing: a warning says where pods that report a condition (by the variable CONDITION_TYPE or CHECKS
-  of a container, or the annotation readiness.node.x-k8s.io/reports) do not tolerate the taint of a
-  rule that waits for it, or where those of several rules keep each other away. Pods, leases and
-  CSINodes among the nodes are those that a policy can ask about; of a cluster they are read only
-  where one does.
+Rules and nodes are YAML or JSON, as written by hand or as printed by `kubectl get -o yaml`: one or several \
+documents, or a List. Of a folder the files that end in .yaml, .yml or .json are read, in the order of their names; \
+sub-folders are not, as kubectl does not without --recursive. A file that is named itself may end in anything. Rules \
+are checked as strictly as the API server checks them; so are the names, labels and conditions of nodes.
 
-Result:
-  One entry for each rule and node that the rule selects, and for each node on which a rule that
-  does not select it holds a taint of its own; sorted by node, then rule. The JSON has
-  `apiVersion: eval.node-readiness/v1alpha1`, `kind: Evaluation`, `now`, `results` and `changes`.
-  An entry of `results`: node, rule, policy {name, version, digest}, action (AddTaint, RemoveTaint,
-  CompleteBootstrap or None), completeBootstrap, dryRun, dryRunAction, taint {key, effect, value,
-  before, after} (Present or Absent), reason, message, conditions [{type, currentStatus,
-  requiredStatus, defaultStatus}], facts (what the policy asked and was answered), askAgainAt, and
-  error {kind, message} where the policy gave no decision. An entry of `changes` is what one patch
-  of a node would do: node, addTaints, removeTaints, annotations (null: removed).
-  docs/eval-output.md in the repository of this program describes each field.
+All given rules are put beside each node together. What a node carries for rules that were not given is left alone. \
+A rule without a metadata.uid is recognised by its name where a node records completions or ownership. A node \
+without a status shows none of its conditions.
+
+DaemonSets among the nodes are looked at for one thing: a warning says where pods that report a condition (by the \
+variable CONDITION_TYPE or CHECKS of a container, or the annotation readiness.node.x-k8s.io/reports) do not tolerate \
+the taint of a rule that waits for it, or where those of several rules keep each other away. Pods, leases, CSINodes \
+and ResourceSlices among the nodes are those that a policy can ask about; of a cluster they are read only where one \
+does.
+
+The result is one entry for each rule and node that the rule selects, and for each node on which a rule that does \
+not select it holds a taint of its own; sorted by node, then rule. The JSON has `apiVersion: \
+eval.node-readiness/v1alpha1`, `kind: Evaluation`, `now`, `results` and `changes`.
+
+An entry of `results`: node, rule, policy {name, version, digest}, action (AddTaint, RemoveTaint, CompleteBootstrap \
+or None), completeBootstrap, dryRun, dryRunAction, taint {key, effect, value, before, after} (Present or Absent), \
+reason, message, conditions [{type, currentStatus, requiredStatus, defaultStatus}], facts (what the policy asked and \
+was answered), askAgainAt, and error {kind, message} where the policy gave no decision. An entry of `changes` is \
+what one patch of a node would do: node, addTaints, removeTaints, annotations (null: removed). docs/eval-output.md \
+in the repository of this program describes each field.
 
 Examples:
   kubectl get nodes -o yaml | host eval --rule rule.yaml --node -
-  host eval --rule rules/ --node nodes.json -o json | jq '.results[] | select(.action != \"None\")'
-  host eval --rule rule.yaml --node node.yaml --policy policy.wasm --now 2026-07-01T12:00:00Z
-  host eval --rule rules/ --node nodes.json --policy steady=steady.wasm --policy lease=lease.wasm
+  host eval --rule rules/ --node nodes.json -o json |
+    jq '.results[] | select(.action != \"None\")'
+  host eval --rule rule.yaml --node node.yaml --policy policy.wasm \\
+    --now 2026-07-01T12:00:00Z
+  host eval --rule rules/ --node nodes.json \\
+    --policy steady=steady.wasm --policy lease=lease.wasm
   kubectl get nodes,daemonsets -A -o yaml | host eval --rule rule.yaml --node -
-  kubectl get nodes,pods -A -o yaml | host eval --rule rule.yaml --node - --policy pods-ready=builtin:pods-ready
-  host eval --rule rule.yaml                 # the nodes and DaemonSets of the current cluster
+  kubectl get nodes,pods -A -o yaml |
+    host eval --rule rule.yaml --node - --policy pods-ready=builtin:pods-ready
+  host eval --rule rule.yaml    # nodes and DaemonSets of the current cluster
 
 Exit status:
   0  evaluated, whatever the outcome
@@ -199,6 +202,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         pods: _,
         leases: _,
         csi_nodes: _,
+        resource_slices: _,
     } = given;
     let mut report = Report::new(now);
     // Where a budget has too little room, it is filled in this order.
@@ -370,6 +374,7 @@ fn tell_of_missing(rules: &[ActiveRule], given: &Given) {
                 Kind::Pods => given.pods.is_empty(),
                 Kind::Leases => given.leases.is_empty(),
                 Kind::CsiNodes => given.csi_nodes.is_empty(),
+                Kind::ResourceSlices => given.resource_slices.is_empty(),
             };
             if is_missing && told.insert((policy, kind)) {
                 let objects = kind.objects();

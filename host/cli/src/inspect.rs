@@ -1,9 +1,9 @@
 //! `host inspect`: what a policy is, and what it can ask.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::ArgGroup;
 use engine::Policy;
 use fetch::{Module, Source, Wanted};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use crate::{module, output};
 
 /// Print what a policy says of itself, and what it can ask.
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("signer").args(["keys", "certificate_identity"]).multiple(true).requires("source")))]
 #[command(after_help = "\
 A policy is loaded as `host run` does it: what cannot be loaded is refused here with the same sentence. A \
 file or URL is signed where there is a bundle of `cosign sign-blob` beside it, with .sigstore.json at the \
@@ -27,16 +28,15 @@ Examples:
 
 Exit status:
   0  printed
-  1  it is not signed with one of the keys
+  1  it is not signed by who should have
   2  bad usage, it is no policy, or it cannot be had")]
 pub struct Options {
     /// A file, an https URL, or oci://REFERENCE; without it the built-in default policy
     #[arg(value_name = "POLICY")]
     source: Option<Source>,
 
-    /// Public key of who must have signed it: PEM; can be given several times, and one of them suffices
-    #[arg(long = "key", value_name = "FILE", requires = "source")]
-    keys: Vec<PathBuf>,
+    #[command(flatten)]
+    signed: module::Signed,
 
     /// How it is printed
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
@@ -78,7 +78,7 @@ struct Report<'a> {
     /// In a registry: the artifact by its digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
-    /// Fingerprint of the key.
+    /// Fingerprint of the key, or the identity with its issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed_by: Option<String>,
     imports: Vec<Import<'a>>,
@@ -106,17 +106,17 @@ struct Domain<'a> {
 pub fn run(options: Options) -> anyhow::Result<Exit> {
     let Options {
         source,
-        keys,
+        signed,
         output: format,
         module,
     } = options;
     let (module, place) = match source {
         Some(source) => {
-            let keys = module::keys(&keys)?;
+            let trusted = signed.read()?;
             let wanted = Wanted {
                 source: &source,
                 digest: None,
-                keys: &keys,
+                signers: trusted.signers(),
             };
             let client = module.client()?;
             match crate::runtime()?.block_on(client.fetch(wanted)) {
@@ -198,8 +198,13 @@ impl<'a> Report<'a> {
         if let Some(reference) = &self.reference {
             line("Reference:", reference)?;
         }
-        if let Some(key) = &self.signed_by {
-            line("Signed by:", &format!("key {key}"))?;
+        if let Some(signer) = &self.signed_by {
+            let kind = if signer.starts_with("sha256:") {
+                "key "
+            } else {
+                ""
+            };
+            line("Signed by:", &format!("{kind}{signer}"))?;
         }
         match self.imports.is_empty() {
             true => line("Imports:", "none")?,

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use clap::Args;
 use engine::{Engine, Policy};
 use fetch::{
-    Access, Authorities, Client, Credentials, FetchError, InvalidReference, Limits, Problem,
-    PublicKey, Reference,
+    Access, Authorities, Client, Credentials, FetchError, Identity, InvalidReference, Keyless,
+    Limits, PublicKey, Reference, Signers, TrustedRoot,
 };
 
 use crate::exit::Exit;
@@ -70,14 +70,70 @@ fn users_docker_config() -> Option<PathBuf> {
     Some(folder.join("config.json")).filter(|file| file.is_file())
 }
 
-/// The public keys of these files.
-pub fn keys(files: &[PathBuf]) -> Result<Vec<PublicKey>, BadInput> {
-    let mut keys = Vec::new();
-    for file in files {
-        let found = PublicKey::from_pem(&read(file)?);
-        keys.extend(found.map_err(|error| about(file, &error))?);
+/// Who must have signed.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Signed {
+    /// Public key of who must have signed it: PEM; can be given several times, and one of them suffices
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+
+    /// E-mail address or URI that the certificate of who signed it must be for, exactly
+    #[arg(long, value_name = "TEXT", requires_all = ["certificate_oidc_issuer", "trusted_root"])]
+    certificate_identity: Option<String>,
+
+    /// Issuer of tokens (OIDC) that must know this identity, exactly
+    #[arg(long, value_name = "URL", requires = "certificate_identity")]
+    certificate_oidc_issuer: Option<String>,
+
+    /// Whose certificates, logs and timestamps are believed: what `cosign trusted-root create` writes
+    #[arg(long, value_name = "FILE", requires = "certificate_identity")]
+    trusted_root: Option<PathBuf>,
+}
+
+/// The same, read.
+pub struct Trusted {
+    keys: Vec<PublicKey>,
+    keyless: Option<Keyless>,
+}
+
+impl Signed {
+    /// Reads the files.
+    pub fn read(self) -> Result<Trusted, BadInput> {
+        let mut keys = Vec::new();
+        for file in &self.keys {
+            let found = PublicKey::from_pem(&read(file)?);
+            keys.extend(found.map_err(|error| about(file, &error))?);
+        }
+        let given = (
+            self.certificate_oidc_issuer,
+            self.certificate_identity,
+            self.trusted_root,
+        );
+        let keyless = match given {
+            (Some(issuer), Some(identity), Some(file)) => {
+                let identity = Identity::new(&issuer, &identity);
+                let root = TrustedRoot::from_json(&read(&file)?);
+                Some(Keyless {
+                    identities: vec![identity.map_err(|error| BadInput::one(error.to_string()))?],
+                    root: root.map_err(|error| about(&file, &error))?,
+                })
+            }
+            // The parser of arguments wants all three or none.
+            _ => None,
+        };
+        Ok(Trusted { keys, keyless })
     }
-    Ok(keys)
+}
+
+impl Trusted {
+    /// For the client.
+    pub fn signers(&self) -> Signers<'_> {
+        Signers {
+            keys: &self.keys,
+            keyless: self.keyless.as_ref(),
+        }
+    }
 }
 
 /// A reference, with or without `oci://`.
@@ -100,17 +156,11 @@ pub fn load(bytes: &[u8], place: &str) -> anyhow::Result<Policy> {
 
 /// What could not be fetched is bad input; what could be, and is not what it should be, is unexpected.
 pub fn failed(error: FetchError) -> anyhow::Result<Exit> {
-    match error.problem {
-        Problem::WrongDigest { .. }
-        | Problem::Unsigned { .. }
-        | Problem::OtherKey { .. }
-        | Problem::Replaced { .. }
-        | Problem::UnreadableSignature { .. } => {
-            output::error(error);
-            Ok(Exit::Unexpected)
-        }
-        _ => Err(error.into()),
+    if error.problem.is_of_proof() {
+        output::error(error);
+        return Ok(Exit::Unexpected);
     }
+    Err(error.into())
 }
 
 fn about(file: &Path, error: &dyn std::error::Error) -> BadInput {

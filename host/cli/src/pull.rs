@@ -13,17 +13,22 @@ use crate::{module, output};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Everything is hashed as it was received, and compared with the manifest and the reference. With --key the \
-policy must be signed by cosign with one of the keys; that is checked before the policy is downloaded, and \
-without asking anybody but the registry.
+policy must be signed by cosign with one of the keys, and with --certificate-identity by who can prove to be \
+that; it is checked before the policy is downloaded, and without asking anybody but the registry.
 
 Examples:
   host pull registry.example.com/policies/steady:1.0 steady.wasm
-  host pull registry.example.com/policies/steady:1.0 steady.wasm --key cosign.pub
+  host pull registry.example.com/policies/steady:1.0 steady.wasm \\
+    --key cosign.pub
+  host pull registry.example.com/policies/steady:1.0 steady.wasm \\
+    --trusted-root trusted_root.json \\
+    --certificate-identity release@example.com \\
+    --certificate-oidc-issuer https://accounts.example.com
   host pull localhost:5000/steady:1.0 steady.wasm --plain-http
 
 Exit status:
   0  pulled
-  1  it is not the one that is wanted: another digest, or not signed with one of the keys
+  1  it is not what is wanted: another digest, or not signed by who should have
   2  bad usage, it is no policy, or the registry cannot be reached or refuses")]
 pub struct Options {
     /// Where it is: REGISTRY/REPOSITORY:TAG, or REGISTRY/REPOSITORY@sha256:…
@@ -34,9 +39,8 @@ pub struct Options {
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
 
-    /// Public key of who must have signed it: PEM; can be given several times, and one of them suffices
-    #[arg(long = "key", value_name = "FILE")]
-    keys: Vec<PathBuf>,
+    #[command(flatten)]
+    signed: module::Signed,
 
     #[command(flatten)]
     module: module::Options,
@@ -47,16 +51,16 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     let Options {
         reference,
         file,
-        keys,
+        signed,
         module,
     } = options;
-    let keys = module::keys(&keys)?;
+    let trusted = signed.read()?;
     let client = module.client()?;
     let source = Source::Registry(reference);
     let wanted = Wanted {
         source: &source,
         digest: None,
-        keys: &keys,
+        signers: trusted.signers(),
     };
     let module = match crate::runtime()?.block_on(client.fetch(wanted)) {
         Ok(module) => module,

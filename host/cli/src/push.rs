@@ -21,7 +21,8 @@ Sign what is printed, by its digest: a tag can be moved. docs/policy-modules.md 
 program has the commands for it.
 
 Examples:
-  host push steady.wasm registry.example.com/policies/steady:1.0 --ca registry-ca.pem
+  host push steady.wasm registry.example.com/policies/steady:1.0 \\
+    --ca registry-ca.pem
   host push steady.wasm localhost:5000/steady:1.0 --plain-http
 
 Exit status:

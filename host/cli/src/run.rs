@@ -77,6 +77,13 @@ pub struct Options {
     #[arg(long, value_name = "FOLDER", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     policy_cache: Option<PathBuf>,
 
+    /// Trust root of ReadinessPolicies that are signed without a key: what `cosign trusted-root create` writes;
+    /// without it none of them is taken
+    ///
+    /// It is read again whenever a signature is verified, so that a mounted one can be exchanged.
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    trusted_root: Option<PathBuf>,
+
     #[command(flatten)]
     metrics: metrics::Options,
 
@@ -137,6 +144,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         requests,
         safety,
         policy_cache,
+        trusted_root,
         metrics,
         webhook,
         log,
@@ -156,6 +164,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
             .transpose()?,
         requests: requests.limit()?,
         compiler: Some(compiler(policy_cache)?),
+        trusted_root: trusted_root.filter(|path| !path.as_os_str().is_empty()),
     };
     log.start()?;
     if !matches!(pprof_bind_address.as_str(), "" | "0") {

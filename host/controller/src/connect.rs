@@ -74,6 +74,8 @@ pub struct Objects {
     pub leases: Vec<api::NodeLease>,
     /// All CSINodes, where they are asked about.
     pub csi_nodes: Vec<api::CsiNode>,
+    /// All ResourceSlices, where they are asked about.
+    pub resource_slices: Vec<api::ResourceSlice>,
 }
 
 /// The nodes of a cluster as they are now, the DaemonSets, and what else policies ask about. They are only
@@ -91,6 +93,10 @@ pub async fn list_objects(
             false => Vec::new(),
         },
         csi_nodes: match asked.contains(&Kind::CsiNodes) {
+            true => cluster.list().await?,
+            false => Vec::new(),
+        },
+        resource_slices: match asked.contains(&Kind::ResourceSlices) {
             true => cluster.list().await?,
             false => Vec::new(),
         },

@@ -1,5 +1,6 @@
 //! Facts → verdicts → plan, for one node: the path that `host run` and `host eval` share.
 
+mod asking;
 mod seats;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +13,7 @@ use planner::facts::Node;
 use planner::memo::Memo;
 use planner::ownership::Record;
 use planner::plan::{Action, Candidate, Input, Plan, plan};
-use planner::question::NodeAnswers;
-use planner::related::{Lookup, Related};
+use planner::related::Lookup;
 use planner::rule::{Rule, TaintId, TaintPrefixes};
 use planner::verdict::{TaintAction, Verdict};
 use planner::{bootstrap, ownership};
@@ -21,6 +21,8 @@ use planner::{bootstrap, ownership};
 use crate::policies::{Asked, RulePolicy};
 
 pub use seats::{Seat, Seats};
+
+use asking::ask;
 
 /// A rule, with its parsed selector and its policy.
 #[derive(Debug, Clone)]
@@ -265,35 +267,6 @@ fn replaced<'a>(rule: &Rule, rules: &'a [ActiveRule]) -> Option<&'a Rule> {
     let name = rule.replaces.as_ref()?;
     let mut rules = rules.iter().map(|active| &*active.rule);
     rules.find(|other| other.name == *name)
-}
-
-/// None: the policy has not answered yet, and the node will be due then.
-fn ask(
-    node: &Arc<Node>,
-    related: &Related,
-    active: &ActiveRule,
-    replaced: Option<&Rule>,
-    now: Timestamp,
-) -> Option<Asked> {
-    let rule = &active.rule;
-    let mut answers = NodeAnswers {
-        node: Arc::clone(node),
-        related: related.clone(),
-        taint: rule.taint.clone(),
-        completion: bootstrap::completion_with(node, rule, replaced),
-        rebooted: bootstrap::rebooted(node, rule, replaced, now),
-        now,
-    };
-    let known = active.memo.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(verdict) = known.recall(&mut answers) {
-        active.policy.recalled(rule, &node.name);
-        return Some(Asked {
-            verdict,
-            took: None,
-        });
-    }
-    drop(known);
-    active.policy.ask(&active.memo, rule, answers)
 }
 
 /// The field of a rule to which a policy's JSON pointer into its parameters leads.

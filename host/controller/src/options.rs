@@ -36,6 +36,8 @@ pub struct Options {
     /// How modules of policies are compiled; none: in this process. Where it has a cache the modules
     /// themselves are kept there as well, so that a start needs no registry.
     pub compiler: Option<engine::Compiler>,
+    /// Path of the trust root that signatures without a key are verified with; none: they are not.
+    pub trusted_root: Option<PathBuf>,
 }
 
 /// Where the lease is.
@@ -136,6 +138,7 @@ impl Default for Options {
             leader_election: None,
             requests: None,
             compiler: None,
+            trusted_root: None,
         }
     }
 }

@@ -15,6 +15,7 @@ mod of_rule;
 mod order;
 mod status;
 mod trouble;
+mod trust;
 mod turns;
 mod watch;
 mod work;

@@ -3,7 +3,7 @@
 //! A key that is added while a worker is on it is handed out again when the worker is done. So an
 //! event is never lost, and two workers never write the same object.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +27,8 @@ struct Keys<K> {
     ready: VecDeque<K>,
     /// Each since when.
     queued: HashMap<K, Instant>,
+    /// Those of them that nothing but time has brought.
+    by_time: HashSet<K>,
     running: HashMap<K, Running>,
     /// Added while a worker was on them, since when.
     again: HashMap<K, Instant>,
@@ -44,7 +46,13 @@ struct Running {
     added: Instant,
     /// Since when it is worked on.
     started: Instant,
+    /// Has nothing but time brought it?
+    by_time: bool,
 }
+
+/// Time alone brings a key no more often than this: whatever is asked about, Kubernetes gives its times in whole
+/// seconds, and a policy that always wants to be asked a moment later must not take the place of others.
+const BY_TIME: Duration = Duration::from_secs(1);
 
 /// The first retry waits this long; each further one twice as long, …
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -58,6 +66,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         let keys = Keys {
             ready: VecDeque::new(),
             queued: HashMap::new(),
+            by_time: HashSet::new(),
             running: HashMap::new(),
             again: HashMap::new(),
             due: BTreeSet::new(),
@@ -82,9 +91,15 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         self.changed.notify_one();
     }
 
-    /// Wants work on a key after a while. The earliest of several wishes counts.
+    /// Wants work on a key after a while. The earliest of several wishes counts. Where nothing but time has brought
+    /// the key that is worked on, not within a second.
     pub(crate) fn add_after(&self, key: K, delay: Duration) {
-        self.lock().add_at(key, Instant::now() + delay);
+        let mut keys = self.lock();
+        let wanted = Instant::now() + delay;
+        let running = keys.running.get(&key).filter(|running| running.by_time);
+        let soonest = running.map_or(wanted, |running| running.started + BY_TIME);
+        keys.add_at(key, wanted.max(soonest));
+        drop(keys);
         self.changed.notify_one();
     }
 
@@ -188,6 +203,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         keys.paused = true;
         keys.ready.clear();
         keys.queued.clear();
+        keys.by_time.clear();
         keys.again.clear();
         keys.due.clear();
         keys.due_at.clear();
@@ -266,7 +282,12 @@ impl<K: Clone + Eq + Hash + Ord> Keys<K> {
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, key)) = self.due.pop_first() {
                 self.due_at.remove(&key);
-                news += u64::from(self.add(key));
+                if self.add(key.clone()) {
+                    news += 1;
+                    if !self.running.contains_key(&key) {
+                        self.by_time.insert(key);
+                    }
+                }
             }
         }
         news
@@ -278,8 +299,12 @@ impl<K: Clone + Eq + Hash + Ord> Keys<K> {
         }
         let key = self.ready.pop_front()?;
         let added = self.queued.remove(&key).unwrap_or(now);
-        let started = now;
-        self.running.insert(key.clone(), Running { added, started });
+        let running = Running {
+            added,
+            started: now,
+            by_time: self.by_time.remove(&key),
+        };
+        self.running.insert(key.clone(), running);
         Some((key, added))
     }
 }
@@ -329,6 +354,29 @@ mod tests {
         queue.done(&"a");
         let more = tokio::time::timeout(Duration::from_secs(60), queue.take()).await;
         assert!(more.is_err(), "the later wishes are gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_alone_brings_a_key_once_in_a_second_and_an_event_at_once() {
+        let queue = new();
+        let soon = Duration::from_millis(1);
+        let start = Instant::now();
+        let mut came = Vec::new();
+        queue.add_after("a", soon);
+        for _ in 0..3 {
+            assert_eq!(queue.take().await, "a");
+            came.push(start.elapsed().as_millis());
+            queue.add_after("a", soon);
+            queue.done(&"a");
+        }
+        assert_eq!(came, [1, 1001, 2001]);
+        // An event is not held up, and what time it wants then is its own.
+        queue.add("a");
+        assert_eq!(queue.take().await, "a");
+        queue.add_after("a", soon);
+        queue.done(&"a");
+        assert_eq!(queue.take().await, "a");
+        assert_eq!(start.elapsed().as_millis(), 2002);
     }
 
     #[tokio::test(start_paused = true)]

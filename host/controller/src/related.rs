@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use engine::Policy;
 use planner::Timestamp;
 use planner::csi::Drivers;
+use planner::devices::Slices;
 use planner::lease::Lease;
 use planner::question::Read;
 use planner::related::{Kind, Lookup, Related};
@@ -40,6 +41,7 @@ struct Inner {
     /// By the name of the node.
     leases: HashMap<Box<str>, Lease>,
     drivers: HashMap<Box<str>, Drivers>,
+    slices: HashMap<Box<str>, Slices>,
     reads: Reads,
 }
 
@@ -52,6 +54,18 @@ pub(crate) enum State {
     Waits,
     /// They may not be listed or watched: what the API server said.
     Refused(String),
+    /// There is no such kind of objects: what the API server said.
+    NotServed(String),
+}
+
+impl State {
+    /// What the API server said.
+    fn why(&self) -> &str {
+        match self {
+            Self::Refused(why) | Self::NotServed(why) => why,
+            Self::Synced | Self::Waits => "",
+        }
+    }
 }
 
 impl Default for Known {
@@ -99,6 +113,7 @@ impl Known {
             Kind::Pods => inner.pods = Pods::default(),
             Kind::Leases => inner.leases = HashMap::new(),
             Kind::CsiNodes => inner.drivers = HashMap::new(),
+            Kind::ResourceSlices => inner.slices = HashMap::new(),
         }
     }
 
@@ -115,6 +130,8 @@ impl Inner {
             pods: is_known(Kind::Pods).then(|| self.pods.of(node)),
             drivers: is_known(Kind::CsiNodes)
                 .then(|| self.drivers.get(node).cloned().unwrap_or_default()),
+            slices: is_known(Kind::ResourceSlices)
+                .then(|| self.slices.get(node).cloned().unwrap_or_default()),
             lease: is_known(Kind::Leases)
                 .then(|| self.leases.get(node).copied().unwrap_or_default()),
         }

@@ -90,6 +90,7 @@ pub async fn run(
         leader_election,
         requests,
         compiler,
+        trusted_root,
     } = options;
     let policies = Arc::new(Live::new(Policies::new(engine.default_policy()?)));
     let namespace = match leader_election {
@@ -186,6 +187,7 @@ pub async fn run(
         policy_objects,
         engine,
         compiler,
+        trusted_root,
         Arc::clone(&first),
     );
     tasks.spawn(related::watch(Arc::clone(&shared), config.clone()));

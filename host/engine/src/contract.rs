@@ -7,7 +7,7 @@ use planner::verdict::TaintAction;
 
 pub(crate) use generated::exports::node_readiness::policy::decide;
 pub(crate) use generated::node_readiness::policy::{
-    bootstrap, csi, lease, node, pods, rule, time, types,
+    bootstrap, csi, devices, lease, node, pods, rule, time, types,
 };
 
 pub(crate) use surface::{INTERFACES, VERSION};

@@ -13,7 +13,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{ResourceLimiter, Result};
 
 use crate::class::Allowance;
-use crate::contract::{bootstrap, csi, lease, node, pods, rule, time, types};
+use crate::contract::{bootstrap, csi, devices, lease, node, pods, rule, time, types};
 use crate::failure::Stop;
 use crate::grants::Grants;
 
@@ -157,7 +157,10 @@ fn bytes(question: &Question) -> usize {
         | Question::Reached { .. }
         | Question::HasLease
         | Question::RenewedWithin { .. } => 0,
-        Question::HasDriver { driver } => driver.len(),
+        Question::AllocatableAtLeast { resource, .. } => resource.len(),
+        Question::HasDriver { driver }
+        | Question::AllPoolsComplete { driver }
+        | Question::HasDevices { driver, .. } => driver.len(),
         Question::HasTopologyKey { driver, key } => driver.len() + key.len(),
         Question::HasPod { pods }
         | Question::HasReadyPod { pods, .. }
@@ -189,6 +192,7 @@ fn name(question: &Question) -> &'static str {
         Question::HasTaint { .. } => "node.has-taint",
         Question::Unschedulable => "node.unschedulable",
         Question::OlderThan { .. } => "node.older-than",
+        Question::AllocatableAtLeast { .. } => "node.allocatable-at-least",
         Question::Label { .. } => "node.label",
         Question::Annotation { .. } => "node.annotation",
         Question::Name => "node.name",
@@ -203,6 +207,8 @@ fn name(question: &Question) -> &'static str {
         Question::RenewedWithin { .. } => "lease.renewed-within",
         Question::HasDriver { .. } => "csi.has-driver",
         Question::HasTopologyKey { .. } => "csi.has-topology-key",
+        Question::AllPoolsComplete { .. } => "devices.all-pools-complete",
+        Question::HasDevices { .. } => "devices.has-devices",
     }
 }
 
@@ -229,6 +235,9 @@ pub(crate) fn link(linker: &mut Linker<Sandbox>, grants: Grants) -> Result<()> {
     }
     if grants.has("csi") {
         csi::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
+    }
+    if grants.has("devices") {
+        devices::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
     }
     Ok(())
 }
@@ -285,6 +294,10 @@ impl node::Host for Sandbox {
     fn older_than(&mut self, at_least: u64) -> Result<bool> {
         let at_least = Duration::from_millis(at_least);
         self.yes(Question::OlderThan { at_least })
+    }
+
+    fn allocatable_at_least(&mut self, resource: String, at_least: u64) -> Result<bool> {
+        self.yes(Question::AllocatableAtLeast { resource, at_least })
     }
 
     fn label(&mut self, key: String) -> Result<Option<String>> {

@@ -16,7 +16,7 @@ use crate::reference::{Reference, Version};
 use crate::registry::manifest::{Manifest, entry};
 use crate::registry::{Component, Repository};
 use crate::session::Session;
-use crate::signature::{self, Findings, PublicKey};
+use crate::signature::{self, Findings, Signer, Signers};
 use crate::source::Source;
 use crate::trust::Authorities;
 use crate::web::{Ask, Size, Web, host, unexpected};
@@ -53,8 +53,8 @@ pub struct Wanted<'a> {
     /// What it must be: the digest of the artifact's manifest, or index, in a registry, and of the module
     /// elsewhere. In a registry a tag then counts no more.
     pub digest: Option<Digest>,
-    /// Who may have signed it: any of them. Where there are none, it need not be signed.
-    pub keys: &'a [PublicKey],
+    /// Who may have signed it.
+    pub signers: Signers<'a>,
 }
 
 /// A module that is what was wanted.
@@ -64,10 +64,10 @@ pub struct Module {
     pub bytes: Vec<u8>,
     /// Of the bytes.
     pub digest: Digest,
-    /// In a registry: the artifact by the digest that was compared, and verified where there are keys.
+    /// In a registry: the artifact by the digest that was compared, and verified where it had to be signed.
     pub reference: Option<Reference>,
-    /// Where there are keys: the fingerprint of the one that signed.
-    pub signer: Option<Digest>,
+    /// Who signed, where somebody had to.
+    pub signer: Option<Signer>,
 }
 
 impl Client {
@@ -213,9 +213,10 @@ impl Client {
         };
         let layer = image.module()?;
         // Before the module is read: who did not sign has nothing to send.
-        let signer = match wanted.keys {
-            [] => None,
-            keys => Some(repository.signer(&digests, keys).await?),
+        let signer = if wanted.signers.are_wanted() {
+            Some(repository.signer(&digests, wanted.signers).await?)
+        } else {
+            None
         };
         let bytes = repository.blob(layer, self.web.limits().module).await?;
         Ok(Module {
@@ -232,23 +233,23 @@ impl Client {
         let limit = web.limits().module;
         let bytes = download(&session, uri, &what, limit).await?;
         let module = Module::from_bytes(bytes, wanted.digest)?;
-        if wanted.keys.is_empty() {
+        if !wanted.signers.are_wanted() {
             return Ok(module);
         }
         let bundle = download(&session, &beside(uri)?, "signature", SIGNATURE).await;
-        module.signed(none_where_missing(bundle)?.as_deref(), wanted.keys)
+        module.signed(none_where_missing(bundle)?.as_deref(), wanted.signers)
     }
 
     async fn take_from_file(&self, path: &Path, wanted: Wanted<'_>) -> Result<Module, Problem> {
         let bytes = read_file(path.to_owned(), self.web.limits().module).await?;
         let module = Module::from_bytes(bytes, wanted.digest)?;
-        if wanted.keys.is_empty() {
+        if !wanted.signers.are_wanted() {
             return Ok(module);
         }
         let mut beside = path.as_os_str().to_owned();
         beside.push(signature::ENDING);
         let bundle = read_file(beside.into(), SIGNATURE).await;
-        module.signed(none_where_missing(bundle)?.as_deref(), wanted.keys)
+        module.signed(none_where_missing(bundle)?.as_deref(), wanted.signers)
     }
 }
 
@@ -277,17 +278,20 @@ impl Module {
         })
     }
 
-    /// The same, if one of these keys signed it: by the bundle that `cosign sign-blob` writes.
+    /// The same, if it need not be signed, or one of these signed it: by the bundle that `cosign sign-blob` writes.
     ///
     /// # Errors
     ///
-    /// There is no bundle, or none of these keys signed these bytes.
-    pub fn signed(self, bundle: Option<&[u8]>, keys: &[PublicKey]) -> Result<Self, Problem> {
+    /// There is no bundle, or none of these signed these bytes.
+    pub fn signed(self, bundle: Option<&[u8]>, signers: Signers<'_>) -> Result<Self, Problem> {
+        if !signers.are_wanted() {
+            return Ok(self);
+        }
         let mut findings = Findings::default();
-        let worth = bundle.map(|bundle| signature::bundle_of_blob(bundle, &self.bytes, keys));
+        let worth = bundle.map(|bundle| signature::bundle_of_blob(bundle, &self.bytes, signers));
         match worth.and_then(|worth| findings.add(worth)) {
-            Some(key) => Ok(Self {
-                signer: Some(key),
+            Some(signer) => Ok(Self {
+                signer: Some(signer),
                 ..self
             }),
             None => Err(findings.problem(self.digest)),

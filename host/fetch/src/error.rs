@@ -198,6 +198,42 @@ pub enum Problem {
         /// What the signatures say of their keys.
         hints: Vec<String>,
     },
+    /// Somebody signed it who can prove who they are, and is not among those who may.
+    #[error(
+        "{digest} is signed by {identity} (issuer {issuer}), who is none of those that may sign: name this identity if \
+         it may, or have it signed by one that may"
+    )]
+    OtherIdentity {
+        /// What is signed.
+        digest: Digest,
+        /// As the certificate has it.
+        identity: String,
+        /// Who says so.
+        issuer: String,
+    },
+    /// The same, where only the issuer is another.
+    #[error(
+        "{digest} is signed by {identity}, as issuer {issuer} says, and issuer {wanted} would have to say so: name that \
+         issuer if it may, or have it signed with a token of the one that may"
+    )]
+    OtherIssuer {
+        /// What is signed.
+        digest: Digest,
+        /// As the certificate has it.
+        identity: String,
+        /// Who says so.
+        issuer: String,
+        /// Who would have to.
+        wanted: String,
+    },
+    /// The signature has a certificate, and it is not believed who made it, or when.
+    #[error("the signature of {digest} is not believed: {why}")]
+    NotTrusted {
+        /// What is signed.
+        digest: Digest,
+        /// Why, and what to do.
+        why: String,
+    },
     /// A given key signed, but something else.
     #[error("{digest} was replaced after signing: its signature is one of {signed}")]
     Replaced {
@@ -234,6 +270,21 @@ pub enum Shown {
 }
 
 impl Problem {
+    /// Is it about who signed what, and not about how it came?
+    pub fn is_of_proof(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongDigest { .. }
+                | Self::Unsigned { .. }
+                | Self::OtherKey { .. }
+                | Self::OtherIdentity { .. }
+                | Self::OtherIssuer { .. }
+                | Self::NotTrusted { .. }
+                | Self::Replaced { .. }
+                | Self::UnreadableSignature { .. }
+        )
+    }
+
     /// One CamelCase word for a condition's reason or a metric's label.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -255,6 +306,9 @@ impl Problem {
             Self::File { .. } => "UnreadableFile",
             Self::Unsigned { .. } => "Unsigned",
             Self::OtherKey { .. } => "SignedByOtherKey",
+            Self::OtherIdentity { .. } => "SignedByOtherIdentity",
+            Self::OtherIssuer { .. } => "SignedByOtherIssuer",
+            Self::NotTrusted { .. } => "SignatureNotTrusted",
             Self::Replaced { .. } => "ReplacedAfterSigning",
             Self::UnreadableSignature { .. } => "UnreadableSignature",
         }

@@ -28,6 +28,8 @@ pub struct Node {
     pub unschedulable: bool,
     /// `status.conditions`, in the order of the API.
     pub conditions: Vec<Condition>,
+    /// Of `status.allocatable` the extended resources, such as `nvidia.com/gpu`. Most nodes have none.
+    pub extended: Box<[(Box<str>, u64)]>,
     /// `status.nodeInfo.bootID`; empty where the node does not say.
     pub boot_id: String,
 }
@@ -38,6 +40,12 @@ impl Node {
         self.conditions
             .iter()
             .find(|condition| condition.name == name)
+    }
+
+    /// Has it at least so many of this extended resource to give? Of one that is not there it has not even none.
+    pub fn has_allocatable(&self, resource: &str, at_least: u64) -> bool {
+        let mut extended = self.extended.iter();
+        extended.any(|(name, amount)| **name == *resource && *amount >= at_least)
     }
 
     /// Is a taint with this key and effect on the node? Its value does not matter.

@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod break_glass;
 pub mod breaker;
 pub mod csi;
+pub mod devices;
 pub mod facts;
 pub mod lease;
 pub mod memo;

@@ -61,6 +61,10 @@ pub enum Question {
         #[serde(rename = "atLeastMs", with = "millis")]
         at_least: Duration,
     },
+    AllocatableAtLeast {
+        resource: String,
+        at_least: u64,
+    },
     Label {
         key: String,
     },
@@ -103,6 +107,13 @@ pub enum Question {
     HasTopologyKey {
         driver: String,
         key: String,
+    },
+    AllPoolsComplete {
+        driver: String,
+    },
+    HasDevices {
+        driver: String,
+        at_least: u32,
     },
 }
 
@@ -204,6 +215,9 @@ impl Answers for NodeAnswers {
                 .any(|taint| taint.effect == Some(*effect) && taint.key == *key)),
             Question::Unschedulable => yes(node.unschedulable),
             Question::OlderThan { at_least } => lasted(node.created, *at_least, self.now),
+            Question::AllocatableAtLeast { resource, at_least } => {
+                yes(node.has_allocatable(resource, *at_least))
+            }
             Question::Label { key } => {
                 (Answer::Text(node.labels.get(key).map(str::to_owned)), None)
             }
@@ -229,7 +243,9 @@ impl Answers for NodeAnswers {
             | Question::HasLease
             | Question::RenewedWithin { .. }
             | Question::HasDriver { .. }
-            | Question::HasTopologyKey { .. } => {
+            | Question::HasTopologyKey { .. }
+            | Question::AllPoolsComplete { .. }
+            | Question::HasDevices { .. } => {
                 let answer = self.related.answer(question, self.now);
                 answer.unwrap_or((Answer::Text(None), None))
             }

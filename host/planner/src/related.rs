@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::csi::Drivers;
+use crate::devices::Slices;
 use crate::lease::Lease;
 use crate::pods::Pod;
 use crate::question::{Answer, Question, Read};
@@ -22,6 +23,8 @@ pub struct Related {
     pub lease: Option<Lease>,
     /// The CSI drivers that are registered on it; none: it is not known which.
     pub drivers: Option<Drivers>,
+    /// The ResourceSlices of its devices; none: it is not known which there are.
+    pub slices: Option<Slices>,
 }
 
 /// A kind of objects that belong to nodes.
@@ -33,11 +36,18 @@ pub enum Kind {
     Leases,
     /// Its CSINode.
     CsiNodes,
+    /// The slices of its devices.
+    ResourceSlices,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Pods, Self::Leases, Self::CsiNodes];
+    pub const ALL: [Self; 4] = [
+        Self::Pods,
+        Self::Leases,
+        Self::CsiNodes,
+        Self::ResourceSlices,
+    ];
 
     /// The interface of the contract by which a policy asks about them, without package and version.
     pub fn interface(self) -> &'static str {
@@ -45,6 +55,7 @@ impl Kind {
             Self::Pods => "pods",
             Self::Leases => "lease",
             Self::CsiNodes => "csi",
+            Self::ResourceSlices => "devices",
         }
     }
 
@@ -54,6 +65,7 @@ impl Kind {
             Self::Pods => "pods",
             Self::Leases => "leases",
             Self::CsiNodes => "csinodes",
+            Self::ResourceSlices => "resourceslices",
         }
     }
 }
@@ -68,6 +80,7 @@ impl Question {
             | Self::HasPodInPhase { .. } => Some(Kind::Pods),
             Self::HasLease | Self::RenewedWithin { .. } => Some(Kind::Leases),
             Self::HasDriver { .. } | Self::HasTopologyKey { .. } => Some(Kind::CsiNodes),
+            Self::AllPoolsComplete { .. } | Self::HasDevices { .. } => Some(Kind::ResourceSlices),
             _ => None,
         }
     }
@@ -80,6 +93,7 @@ impl Related {
             pods: Some(Arc::default()),
             lease: Some(Lease::Absent),
             drivers: Some(Drivers::default()),
+            slices: Some(Slices::default()),
         }
     }
 
@@ -101,6 +115,10 @@ impl Related {
                 .drivers
                 .as_ref()
                 .and_then(|drivers| of_drivers(question, drivers)),
+            Kind::ResourceSlices => self
+                .slices
+                .as_ref()
+                .and_then(|slices| of_slices(question, slices)),
         };
         Some(answer.unwrap_or((Answer::Text(None), None)))
     }
@@ -142,6 +160,14 @@ fn of_drivers(question: &Question, drivers: &Drivers) -> Option<(Answer, Option<
     match question {
         Question::HasDriver { driver } => Some(drivers.has(driver)),
         Question::HasTopologyKey { driver, key } => Some(drivers.has_topology_key(driver, key)),
+        _ => None,
+    }
+}
+
+fn of_slices(question: &Question, slices: &Slices) -> Option<(Answer, Option<Timestamp>)> {
+    match question {
+        Question::AllPoolsComplete { driver } => Some(slices.all_complete(driver)),
+        Question::HasDevices { driver, at_least } => Some(slices.has(driver, *at_least)),
         _ => None,
     }
 }

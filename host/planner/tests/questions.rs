@@ -152,6 +152,14 @@ fn the_rest_is_as_the_node_says() {
         );
         assert_eq!(ask(&node, &Question::Annotation { key }), text(annotation));
     }
+    node.extended = [("a/gpu".into(), 8), ("a/nic".into(), 0)].into();
+    let least = |resource: &str, at_least| {
+        let resource = resource.to_owned();
+        ask(&node, &Question::AllocatableAtLeast { resource, at_least })
+    };
+    assert_eq!((least("a/gpu", 8), least("a/gpu", 9)), (yes(), no(None)));
+    assert_eq!((least("a/nic", 0), least("a/nic", 1)), (yes(), no(None)));
+    assert_eq!((least("a/g", 0), least("b/gpu", 0)), (no(None), no(None)));
     let status = |condition: &str| Question::Condition {
         condition: condition.to_owned(),
     };

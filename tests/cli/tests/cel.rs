@@ -84,6 +84,20 @@ fn what_an_expression_costs_is_bounded() {
     }
 }
 
+#[test]
+fn an_expression_that_turns_with_the_taint_that_follows_from_it_changes_nothing() {
+    for expression in [
+        "tainted()",
+        "\"hasTaint('readiness.k8s.io/agent', 'NoSchedule')\"",
+    ] {
+        assert_eq!(fails(expression), "TaintFlaps", "{expression}");
+    }
+    for expression in ["\"!tainted()\"", "\"hasTaint('other', 'NoSchedule')\""] {
+        let output = with(expression, &["-ojson"]);
+        assert_eq!(output.status, 0, "{expression}: {}", output.stdout);
+    }
+}
+
 /// As deep as is allowed, in each way in which an expression can be deep, it fits into the policy's stack.
 #[test]
 fn the_deepest_expression_can_be_evaluated() {

@@ -124,6 +124,26 @@ const COSIGN: Program = Program {
     package: "github.com/sigstore/cosign/v3/cmd/cosign",
 };
 
+/// Only tests of signatures without a key want it.
+const FULCIO: Program = Program {
+    name: "fulcio",
+    module: Module {
+        folder: "sigstore",
+        path: "github.com/sigstore/fulcio",
+    },
+    package: "github.com/sigstore/fulcio",
+};
+
+/// Only tests of signatures without a key want it.
+const TIMESTAMP_AUTHORITY: Program = Program {
+    name: "timestamp-server",
+    module: Module {
+        folder: "sigstore",
+        path: "github.com/sigstore/timestamp-authority/v2",
+    },
+    package: "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server",
+};
+
 /// What every control plane needs, quickest first.
 const PROGRAMS: [Program; 3] = [
     Program {
@@ -305,6 +325,25 @@ pub fn registry(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
 /// As [`promtool`].
 pub fn cosign(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
     tool(&COSIGN, progress)
+}
+
+/// Finds Fulcio, which gives certificates to who has a token, and builds it if it is missing (a minute, once cosign was
+/// built).
+///
+/// # Errors
+///
+/// As [`promtool`].
+pub fn fulcio(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&FULCIO, progress)
+}
+
+/// Finds Sigstore's timestamp authority, and builds it if it is missing (a minute, once cosign was built).
+///
+/// # Errors
+///
+/// As [`promtool`].
+pub fn timestamp_authority(progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    tool(&TIMESTAMP_AUTHORITY, progress)
 }
 
 fn tool(program: &Program, progress: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {

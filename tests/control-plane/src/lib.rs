@@ -17,9 +17,9 @@ mod ports;
 mod process;
 
 pub use assets::{
-    Assets, assets, cosign, helm, karpenter_node_pool, known_fields, kube_controller_manager,
-    kube_scheduler, kubeconform, kwok, node_problem_detector, node_problem_detector_config,
-    promtool, registry,
+    Assets, assets, cosign, fulcio, helm, karpenter_node_pool, known_fields,
+    kube_controller_manager, kube_scheduler, kubeconform, kwok, node_problem_detector,
+    node_problem_detector_config, promtool, registry, timestamp_authority,
 };
 pub use components::{ControllerManager, FAKE_NODE, Kwok, NodeProblemDetector, Scheduler};
 pub use control_plane::{ControlPlane, CpuSeconds, Kept, Options, Pids, User};

@@ -1,4 +1,4 @@
-//! cosign, offline and by key, with a home of its own.
+//! cosign with a home of its own: offline and by key, or by a private deployment of Sigstore.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use fetch::{PublicKey, Reference};
 use tempfile::TempDir;
 
-use crate::{Authority, PASSWORD, Registry, USER};
+use crate::{Authority, PASSWORD, Registry, Sigstore, USER};
 
 /// How it writes a signature into a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +100,32 @@ impl Cosign {
         self.run(&[&["sign"], arguments.as_slice()].concat())
     }
 
+    /// Signs an artifact in the registry without a key, as the service account `account`.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn sign_as(&self, sigstore: &Sigstore, account: &str, reference: &Reference) -> Result<()> {
+        let reference = reference.to_string();
+        let services = services(sigstore, account)?;
+        let services = services.each_ref().map(String::as_str);
+        let insecure = ["sign", "--allow-insecure-registry", "--yes", &reference];
+        self.run(&[insecure.as_slice(), &services].concat())
+    }
+
+    /// Signs a file without a key, and writes the bundle beside it.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn sign_file_as(&self, sigstore: &Sigstore, account: &str, file: &Path) -> Result<PathBuf> {
+        let bundle = format!("{}.sigstore.json", file.display());
+        let file = file.display().to_string();
+        let services = services(sigstore, account)?;
+        let services = services.each_ref().map(String::as_str);
+        let blob = ["sign-blob", "--yes", "--bundle", &bundle, &file];
+        self.run(&[blob.as_slice(), &services].concat())?;
+        Ok(bundle.into())
+    }
+
     /// States something else about an artifact than that it is signed.
     ///
     /// # Errors
@@ -160,6 +186,15 @@ impl Cosign {
         }
         command
     }
+}
+
+/// Who is asked for certificates and timestamps, and who asks.
+fn services(sigstore: &Sigstore, account: &str) -> Result<[String; 3]> {
+    Ok([
+        format!("--signing-config={}", sigstore.signing_config().display()),
+        format!("--trusted-root={}", sigstore.trusted_root().display()),
+        format!("--identity-token={}", sigstore.token(account)?.display()),
+    ])
 }
 
 /// Nobody is asked but the registry.

@@ -4,8 +4,10 @@
 mod authority;
 mod component;
 mod cosign;
+mod jwt;
 mod raw;
 mod registry;
+mod sigstore;
 mod stand_in;
 mod tokens;
 
@@ -14,5 +16,6 @@ pub use component::{component, manifest};
 pub use cosign::{Cosign, Form};
 pub use raw::{IMAGE, INDEX};
 pub use registry::{Login, Options, PASSWORD, Registry, USER, trust};
+pub use sigstore::Sigstore;
 pub use stand_in::{Reply, Seen, StandIn};
 pub use tokens::Tokens;

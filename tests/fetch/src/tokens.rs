@@ -1,14 +1,11 @@
 //! A stand-in for a registry's token server. The registry checks its tokens for real.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use crate::jwt::{SigningKey, now};
 use crate::stand_in::{Reply, Seen, StandIn};
 use crate::{PASSWORD, USER};
 
@@ -28,24 +25,10 @@ impl Tokens {
     /// # Errors
     /// No port, or no key.
     pub async fn start() -> Result<Self> {
-        let random = SystemRandom::new();
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random)
-            .ok()
-            .context("no key")?;
-        let key = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random)
-            .ok()
-            .context("no key")?;
-        let (x, y) = key.public_key().as_ref()[1..].split_at(32);
-        let keys = json!({"keys": [{
-            "kty": "EC", "crv": "P-256", "kid": "test", "alg": "ES256",
-            "x": BASE64_URL_SAFE_NO_PAD.encode(x), "y": BASE64_URL_SAFE_NO_PAD.encode(y),
-        }]});
+        let key = SigningKey::new()?;
+        let keys = key.public().to_string();
         let server = StandIn::start(move |seen| reply(&key, seen)).await?;
-        Ok(Self {
-            server,
-            keys: keys.to_string(),
-        })
+        Ok(Self { server, keys })
     }
 
     /// Its URL.
@@ -69,7 +52,7 @@ impl Tokens {
     }
 }
 
-fn reply(key: &EcdsaKeyPair, seen: &Seen) -> Reply {
+fn reply(key: &SigningKey, seen: &Seen) -> Reply {
     let body = seen.body();
     let query = match seen.method.as_str() {
         "POST" => body.as_str(),
@@ -106,20 +89,12 @@ fn reply(key: &EcdsaKeyPair, seen: &Seen) -> Reply {
     }
 }
 
-fn token(key: &EcdsaKeyPair, access: &Value) -> Option<String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-    let head = part(&json!({"typ": "JWT", "alg": "ES256", "kid": "test"}));
-    let claims = part(&json!({
+fn token(key: &SigningKey, access: &Value) -> Option<String> {
+    let now = now()?;
+    key.sign(&json!({
         "iss": "tokens", "sub": USER, "aud": "registry", "jti": "1", "access": access,
         "iat": now, "nbf": now - 60, "exp": now + 300,
-    }));
-    let message = format!("{head}.{claims}");
-    let signature = key.sign(&SystemRandom::new(), message.as_bytes()).ok()?;
-    Some(format!(
-        "{message}.{}",
-        BASE64_URL_SAFE_NO_PAD.encode(signature)
-    ))
+    }))
 }
 
 /// Without `%XX`.

@@ -7,7 +7,9 @@ use std::process::Command;
 
 use cli_tests::program::{self, Output, host_in, workspace};
 use fetch::Digest;
-use fetch_tests::{Authority, Cosign, Form, Options, PASSWORD, Registry, USER, component};
+use fetch_tests::{
+    Authority, Cosign, Form, Options, PASSWORD, Registry, Sigstore, USER, component,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -280,6 +282,24 @@ fn bad_usage_and_bad_input_are_told_in_a_sentence() {
             "over plain http, which is not allowed",
         ),
         (
+            vec![
+                "inspect",
+                "steady.wasm",
+                "--certificate-identity=a@example.com",
+            ],
+            "--trusted-root <FILE>",
+        ),
+        (
+            vec![
+                "inspect",
+                "steady.wasm",
+                "--certificate-identity=a@example.com",
+                "--certificate-oidc-issuer=https://a.example",
+                "--trusted-root=empty.json",
+            ],
+            "empty.json: it is no trust root",
+        ),
+        (
             vec!["inspect", "--key", "steady.wasm"],
             "required arguments were not provided",
         ),
@@ -348,8 +368,17 @@ fn what_the_page_says_is_what_happens() {
     let script: String = blocks
         .map(|block| block.split("```").next().unwrap())
         .collect();
-    assert_eq!(script.matches("host ").count(), 5, "{script}");
-    let script = script.replace("registry.example.com", registry.host());
+    assert_eq!(script.matches("host ").count(), 6, "{script}");
+    let sigstore = Sigstore::start().unwrap();
+    fs::copy(sigstore.token("release").unwrap(), folder.join("token")).unwrap();
+    let script = script
+        .replace("registry.example.com", registry.host())
+        .replace("https://fulcio.example.com", sigstore.fulcio())
+        .replace(
+            "https://timestamp.example.com/api/v1/timestamp",
+            sigstore.timestamps(),
+        )
+        .replace("https://issuer.example.com", &sigstore.issuer());
 
     let programs = [program::binary().unwrap(), cosign.program(), &kubectl()];
     let programs = programs.map(|program| program.parent().unwrap().to_owned());
@@ -373,14 +402,32 @@ fn what_the_page_says_is_what_happens() {
     let reference = fs::read_to_string(folder.join("reference")).unwrap();
     let expected = format!("{}/policies/steady@sha256:", registry.host());
     assert!(reference.starts_with(&expected), "{reference}");
-    // Pushed, and pulled at the end.
-    assert_eq!(printed.matches(&reference).count(), 2, "{printed}");
+    // Pushed, and pulled twice at the end.
+    assert_eq!(printed.matches(&reference).count(), 3, "{printed}");
     assert!(printed.contains("\nSigned by:  key sha256:"), "{printed}");
     assert!(
         printed.contains("\nnode-readiness:policy/rule@0.1.0\n"),
         "{printed}"
     );
     assert_eq!(fs::read(folder.join("pulled.wasm")).unwrap(), bytes);
+
+    let (who, issuer) = (Sigstore::identity("release"), sigstore.issuer());
+    let source = format!("oci://{}", reference.trim_end());
+    let inspect = |identity: &str| {
+        let arguments = ["inspect", &source, "--ca=registry-ca.pem"];
+        let root = ["--trusted-root=trusted_root.json"];
+        let who = ["--certificate-identity", identity];
+        let issuer = ["--certificate-oidc-issuer", &issuer];
+        host(folder, &[&arguments[..], &root, &who, &issuer].concat())
+    };
+    let inspected = inspect(&who).stdout;
+    let signed = format!("\nSigned by:  {who} (issuer {issuer})\n");
+    assert!(inspected.contains(&signed), "{inspected}");
+    failed(
+        &inspect("https://example.com/somebody"),
+        1,
+        "who is none of those that may sign",
+    );
 }
 
 fn kubectl() -> PathBuf {

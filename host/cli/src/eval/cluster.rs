@@ -18,6 +18,7 @@ pub fn objects(kubeconfig: Option<&Path>, asked: &BTreeSet<Kind>) -> anyhow::Res
         pods,
         leases,
         csi_nodes,
+        resource_slices,
     } = runtime.block_on(list_objects(kubeconfig, asked))?;
     let given = nodes.into_iter().map(|node| GivenNode {
         node,
@@ -36,5 +37,6 @@ pub fn objects(kubeconfig: Option<&Path>, asked: &BTreeSet<Kind>) -> anyhow::Res
         pods,
         leases,
         csi_nodes,
+        resource_slices,
     })
 }

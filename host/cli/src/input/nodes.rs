@@ -1,5 +1,5 @@
 //! Nodes from files, as `kubectl get nodes -o yaml` or `-o json` saves them; and DaemonSets, pods,
-//! leases and CSINodes, where they are among them.
+//! leases, CSINodes and ResourceSlices, where they are among them.
 //!
 //! Decoded straight into the slim type: images and managed fields are never in memory. Only to say
 //! where a mistake is, a file is read once more, with the place of every field.
@@ -9,12 +9,13 @@ mod document;
 use std::collections::HashMap;
 
 use api::check;
+use planner::devices::Slice;
 use planner::lease::Lease;
 use planner::related::Related;
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
-use self::document::{CSI_NODE, DAEMON_SET, Document, LEASE, Object, POD};
+use self::document::{CSI_NODE, DAEMON_SET, Document, LEASE, Object, POD, RESOURCE_SLICE};
 use super::tree::Tree;
 use super::yaml::{self, place};
 use super::{BadInput, Source};
@@ -46,6 +47,8 @@ pub struct Given {
     pub leases: Vec<api::NodeLease>,
     /// The drivers of nodes.
     pub csi_nodes: Vec<api::CsiNode>,
+    /// The devices of nodes.
+    pub resource_slices: Vec<api::ResourceSlice>,
 }
 
 impl Given {
@@ -73,6 +76,16 @@ impl Given {
             let related = all.entry(node).or_insert_with(Related::nothing);
             related.drivers = Some(csi_node.drivers);
         }
+        let mut slices: HashMap<String, Vec<Slice>> = HashMap::new();
+        let of_node = |slice: &api::ResourceSlice| !slice.node.is_empty();
+        let given = std::mem::take(&mut self.resource_slices).into_iter();
+        for slice in given.filter(of_node) {
+            slices.entry(slice.node).or_default().push(slice.facts);
+        }
+        for (node, slices) in slices {
+            let related = all.entry(node).or_insert_with(Related::nothing);
+            related.slices = Some(slices.into_iter().collect());
+        }
         all
     }
 }
@@ -85,6 +98,7 @@ pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
         mut pods,
         mut leases,
         mut csi_nodes,
+        mut resource_slices,
     } = Given::default();
     let mut problems = Vec::new();
     for source in sources {
@@ -102,6 +116,7 @@ pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
         pods.append(&mut found.given.pods);
         leases.append(&mut found.given.leases);
         csi_nodes.append(&mut found.given.csi_nodes);
+        resource_slices.append(&mut found.given.resource_slices);
         problems.append(&mut found.problems);
         if !found.in_fields.is_empty() {
             let located = located(source);
@@ -124,6 +139,7 @@ pub fn nodes(sources: &[Source]) -> Result<Given, BadInput> {
             pods,
             leases,
             csi_nodes,
+            resource_slices,
         })
     } else {
         Err(BadInput(problems))
@@ -251,6 +267,9 @@ impl Found {
         } else if let Some(csi_node) = object.csi_node {
             beside(CSI_NODE, "storage.k8s.io/v1", version, csi_node)
                 .map(|csi_node| given.csi_nodes.push(csi_node))
+        } else if let Some(slice) = object.resource_slice {
+            beside(RESOURCE_SLICE, "resource.k8s.io/v1", version, slice)
+                .map(|slice| given.resource_slices.push(slice))
         } else {
             return self.add_node(object, inherited, at);
         };

@@ -1,4 +1,5 @@
 use engine::{Engine, Policy};
+use planner::related::Related;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -127,7 +127,8 @@ pub(super) fn about_outcomes(
                     break_glass::ANNOTATION
                 ),
             ),
-            State::Failed(failure) => warn(
+            // Where nothing is known yet, nothing failed.
+            State::Failed(failure) if !outcome.state.is_open() => warn(
                 "PolicyFailed",
                 format!(
                     "The policy of rule '{name}' gave no decision ({}): {}; the node stays as it is",

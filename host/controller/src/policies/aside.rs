@@ -1,8 +1,10 @@
-//! Runs of a large policy, which may take as long as its deadline: they are made on other threads, one after
-//! the other for each policy, and whoever wants to know comes back when it is told to.
+//! Runs of a large policy, which may take as long as its deadline, and of a small one that was seen to be slow:
+//! they are made on other threads, one after the other for each policy, and whoever wants to know comes back
+//! when it is told to.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -39,9 +41,16 @@ pub(super) enum Woken<'a> {
 /// Is called when something is known.
 pub(super) type Wake = Arc<dyn Fn(Woken<'_>) + Send + Sync>;
 
+/// A small policy takes some microseconds. One that takes longer than this, a thousand nodes of which would keep
+/// the host from its probes and its lease, is asked aside from then on.
+const SLOW: Duration = Duration::from_millis(5);
+
 /// What is under way for one policy, and what came of it.
 pub(super) struct Aside {
     wake: Wake,
+    is_large: bool,
+    /// Small, and took longer than others can wait for.
+    is_slow: AtomicBool,
     /// A node's run waits for those of other nodes; a rule's check does not.
     runs: Arc<Semaphore>,
     checks: Arc<Semaphore>,
@@ -85,13 +94,31 @@ impl fmt::Debug for Aside {
 }
 
 impl Aside {
-    pub(super) fn new(wake: Wake) -> Self {
+    pub(super) fn new(wake: Wake, is_large: bool) -> Self {
         let one = || Arc::new(Semaphore::new(1));
         Self {
             wake,
+            is_large,
+            is_slow: AtomicBool::new(false),
             runs: one(),
             checks: one(),
             state: Mutex::default(),
+        }
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.is_large
+    }
+
+    /// Is it to be asked here?
+    pub(super) fn is_used(&self) -> bool {
+        self.is_large || self.is_slow.load(Ordering::Relaxed)
+    }
+
+    /// It took so much processor time elsewhere, where others wait for it.
+    pub(super) fn took(&self, processor: Duration) {
+        if processor > SLOW {
+            self.is_slow.store(true, Ordering::Relaxed);
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use api::policy::{ConfigMapModule, SecretName};
 use fetch::{
-    Access, Authorities, Client as Fetcher, Credentials, Digest, Limits, Module, Problem, Source,
-    Version, Wanted,
+    Access, Authorities, Client as Fetcher, Credentials, Digest, Keyless, Limits, Module, Problem,
+    Signer, Signers, Source, Version, Wanted,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
@@ -26,20 +26,25 @@ pub(super) struct Brought {
     pub(super) bytes: Vec<u8>,
     /// Of the artifact in a registry, else of the bytes.
     pub(super) digest: String,
-    /// Fingerprint of the key that signed, where one had to.
-    pub(super) signer: Option<String>,
+    /// Who signed, where somebody had to.
+    pub(super) signer: Option<Signer>,
     /// Is it the host's own, which is compiled already?
     pub(super) is_precompiled: bool,
 }
 
-/// Brings it. `pin`: what a tag, or a place, was found to be before.
+/// Brings it. `pin`: what a tag, or a place, was found to be before. `keyless`: who of the order may sign without a key.
 pub(super) async fn bring(
     client: &Client,
     timeout: Duration,
     order: &Order,
     pin: Option<Digest>,
+    keyless: Option<&Keyless>,
 ) -> Result<Brought, Trouble> {
     let digest = order.digest.or(pin);
+    let signers = Signers {
+        keys: &order.keys,
+        keyless,
+    };
     let module = match &order.place {
         Place::BuiltIn(name) => {
             let bytes = engine::built_in(name).map_err(|why| {
@@ -65,10 +70,7 @@ pub(super) async fn bring(
                 )
             };
             let module = Module::from_bytes(bytes, digest).map_err(about)?;
-            match order.keys.as_slice() {
-                [] => module,
-                keys => module.signed(bundle.as_deref(), keys).map_err(about)?,
-            }
+            module.signed(bundle.as_deref(), signers).map_err(about)?
         }
         Place::Fetched {
             source,
@@ -90,7 +92,7 @@ pub(super) async fn bring(
             let wanted = Wanted {
                 source,
                 digest,
-                keys: &order.keys,
+                signers,
             };
             let fetched = fetcher.fetch(wanted).await;
             fetched.map_err(|error| {
@@ -115,7 +117,7 @@ pub(super) async fn bring(
         });
     Ok(Brought {
         digest: artifact.unwrap_or(module.digest).to_string(),
-        signer: module.signer.map(|signer| signer.to_string()),
+        signer: module.signer,
         bytes: module.bytes,
         is_precompiled: false,
     })
@@ -223,13 +225,10 @@ fn unread(what: &str, create: &str, error: &RequestError) -> Trouble {
 
 /// What a server sends can become another, and a signature can come later: all of it is tried again.
 fn trouble(problem: &Problem, message: String) -> Trouble {
-    let step = match problem {
-        Problem::WrongDigest { .. }
-        | Problem::Unsigned { .. }
-        | Problem::OtherKey { .. }
-        | Problem::Replaced { .. }
-        | Problem::UnreadableSignature { .. } => Step::Verified,
-        _ => Step::Fetched,
+    let step = if problem.is_of_proof() {
+        Step::Verified
+    } else {
+        Step::Fetched
     };
     Trouble::passing(step, problem.reason(), message)
 }

@@ -16,6 +16,7 @@ pub(super) fn available(policy: &Policy, known: &Known) -> Result<(), Trouble> {
         Kind::Pods => "pods",
         Kind::Leases => "leases",
         Kind::CsiNodes => "csiNodes",
+        Kind::ResourceSlices => "resourceSlices",
     };
     let (reason, message) = match state {
         State::Refused(why) => (
@@ -24,6 +25,10 @@ pub(super) fn available(policy: &Policy, known: &Known) -> Result<(), Trouble> {
                 "it asks about {what}, and the host may not list and watch them: give it the right, as the chart's value \
                  policyFacts.{value} does ({why})"
             ),
+        ),
+        State::NotServed(why) => (
+            "NotServed",
+            format!("it asks about {what}, which this API server does not have ({why})"),
         ),
         State::Waits | State::Synced => (
             BEING_LISTED,

@@ -1,7 +1,7 @@
 //! Modules that decided, kept on disk, so that a start needs no registry. Everything here blocks.
 
 use engine::Cache;
-use fetch::PublicKey;
+use fetch::{Identity, PublicKey, Signer};
 use tracing::warn;
 
 use super::bring::Brought;
@@ -18,7 +18,7 @@ pub(super) fn keep(cache: &Cache, brought: &Brought) {
     if *is_precompiled {
         return;
     }
-    let signer = signer.as_deref().unwrap_or_default();
+    let signer = &text(signer.as_ref());
     if read(cache, digest, signer).as_ref() == Some(bytes) {
         return;
     }
@@ -33,16 +33,20 @@ pub(super) fn keep(cache: &Cache, brought: &Brought) {
 
 /// The module of this digest, if it was kept. Where somebody must have signed it, it must have been one of
 /// those who may now.
-pub(super) fn find(cache: &Cache, digest: &str, keys: &[PublicKey]) -> Option<Brought> {
-    let signers: Vec<_> = match keys {
-        [] => vec![None],
-        keys => {
-            let signers = keys.iter().map(|key| key.fingerprint().to_string());
-            signers.map(Some).collect()
-        }
-    };
+pub(super) fn find(
+    cache: &Cache,
+    digest: &str,
+    keys: &[PublicKey],
+    identities: &[Identity],
+) -> Option<Brought> {
+    let keys = keys.iter().map(|key| Signer::Key(key.fingerprint()));
+    let identities = identities.iter().cloned().map(Signer::Identity);
+    let mut signers: Vec<_> = keys.chain(identities).map(Some).collect();
+    if signers.is_empty() {
+        signers.push(None);
+    }
     signers.into_iter().find_map(|signer| {
-        let bytes = read(cache, digest, signer.as_deref().unwrap_or_default())?;
+        let bytes = read(cache, digest, &text(signer.as_ref()))?;
         Some(Brought {
             bytes,
             digest: digest.to_owned(),
@@ -50,6 +54,10 @@ pub(super) fn find(cache: &Cache, digest: &str, keys: &[PublicKey]) -> Option<Br
             is_precompiled: false,
         })
     })
+}
+
+fn text(signer: Option<&Signer>) -> String {
+    signer.map(Signer::to_string).unwrap_or_default()
 }
 
 fn read(cache: &Cache, digest: &str, signer: &str) -> Option<Vec<u8>> {
@@ -86,21 +94,36 @@ jQyq77kFOX/a/g/OtvSg3yr48RB1/n0BkvBltzvF8yBBDBE0zJ/JR+hIsA==
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
         let keys = PublicKey::from_pem(KEY.as_bytes()).unwrap();
-        let found = |keys: &[PublicKey]| find(&cache, DIGEST, keys).map(|brought| brought.bytes);
+        let found =
+            |keys: &[PublicKey]| find(&cache, DIGEST, keys, &[]).map(|brought| brought.bytes);
         let brought = |signer: Option<&PublicKey>| Brought {
             bytes: b"module".to_vec(),
             digest: DIGEST.to_owned(),
-            signer: signer.map(|key| key.fingerprint().to_string()),
+            signer: signer.map(|key| Signer::Key(key.fingerprint())),
             is_precompiled: false,
         };
         let module = Some(b"module".to_vec());
         keep(&cache, &brought(None));
         assert_eq!((found(&[]), found(&keys)), (module.clone(), None));
-        assert!(find(&cache, "sha256:4567", &[]).is_none());
+        assert!(find(&cache, "sha256:4567", &[], &[]).is_none());
         keep(&cache, &brought(Some(&keys[0])));
         assert_eq!(found(&keys), module);
-        let signer = find(&cache, DIGEST, &keys).unwrap().signer;
-        assert_eq!(signer, Some(keys[0].fingerprint().to_string()));
+        let signer = find(&cache, DIGEST, &keys, &[]).unwrap().signer;
+        assert_eq!(signer, Some(Signer::Key(keys[0].fingerprint())));
+        let [one, other] =
+            ["one", "other"].map(|name| Identity::new("https://issuer.example.com", name).unwrap());
+        keep(
+            &cache,
+            &Brought {
+                digest: "sha256:ab".to_owned(),
+                signer: Some(Signer::Identity(one.clone())),
+                ..brought(None)
+            },
+        );
+        let found_by = |identities: &[Identity]| find(&cache, "sha256:ab", &[], identities);
+        assert!(found_by(&[]).is_none() && found_by(std::slice::from_ref(&other)).is_none());
+        let found_of_one = found_by(&[other, one.clone()]).unwrap();
+        assert_eq!(found_of_one.signer, Some(Signer::Identity(one)));
 
         let files = || fs::read_dir(folder.path().join("compiled-policies")).unwrap();
         for file in files() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::ReadinessPolicy;
 use api::policy::ReadinessPolicyStatus;
 use api::rule::status::Condition;
-use fetch::Digest;
+use fetch::{Digest, Signer};
 use kube::ResourceExt;
 use planner::related::Kind;
 use planner::rule::{Rule, Status};
@@ -42,7 +42,7 @@ pub(super) struct Known {
     pub(super) uid: String,
     pub(super) asked: Asked,
     pub(super) digest: Option<String>,
-    pub(super) signer: Option<String>,
+    pub(super) signer: Option<Signer>,
     pub(super) trouble: Option<Trouble>,
     /// Loaded, and kept from deciding by a rule or by facts that are missing: both may change.
     pub(super) candidate: Option<RulePolicy>,
@@ -78,7 +78,7 @@ impl Asked {
 /// How far a module came.
 pub(super) struct Attempt {
     pub(super) digest: Option<String>,
-    pub(super) signer: Option<String>,
+    pub(super) signer: Option<Signer>,
     pub(super) policy: Result<RulePolicy, Trouble>,
 }
 
@@ -207,7 +207,7 @@ impl Known {
         Found {
             generation: self.asked.generation,
             digest: self.digest.as_deref(),
-            signer: self.signer.as_deref(),
+            signer: self.signer.as_ref(),
             trouble: self.trouble.as_ref(),
             good: self.good.as_ref(),
             lacks: self.lacks.as_ref(),

@@ -2,13 +2,14 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engine::{Class, Policy};
 use planner::memo::Memo;
 use planner::question::NodeAnswers;
 use planner::rule::Rule;
 use planner::verdict::{Decision, TaintAction, Verdict};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::aside::{Aside, Asked, Wake};
 use super::guard::Guard;
@@ -49,7 +50,7 @@ pub struct RulePolicy {
     on_failure: OnFailure,
     /// None: it is asked however often it fails.
     guard: Option<Arc<Guard>>,
-    /// None: it is asked on the thread that wants to know.
+    /// None: it is asked on the thread that wants to know, always.
     aside: Option<Arc<Aside>>,
 }
 
@@ -86,9 +87,8 @@ impl RulePolicy {
 
     /// The same, asked on other threads where it may take long.
     pub(super) fn aside(mut self, wake: Wake) -> Self {
-        if self.policy.class() == Class::Large {
-            self.aside = Some(Arc::new(Aside::new(wake)));
-        }
+        let is_large = self.policy.class() == Class::Large;
+        self.aside = Some(Arc::new(Aside::new(wake, is_large)));
         self
     }
 
@@ -108,7 +108,7 @@ impl RulePolicy {
         rule: &Arc<Rule>,
         answers: NodeAnswers,
     ) -> Option<Asked> {
-        let permit = match (&self.guard, &self.aside) {
+        let permit = match (&self.guard, self.used_aside()) {
             (Some(guard), Some(aside)) => {
                 return aside.ask((&self.policy, guard), memo, rule, answers);
             }
@@ -123,9 +123,12 @@ impl RulePolicy {
             },
             (None, _) => None,
         };
-        let began = Instant::now();
+        let (began, processor) = (Instant::now(), processor_time());
         let verdict = self.policy.evaluate(rule, Box::new(answers));
         let took = Some(began.elapsed());
+        if let Some(aside) = &self.aside {
+            aside.took(processor_time().saturating_sub(processor));
+        }
         if let Some((guard, permit)) = permit {
             guard.tell(permit, &verdict);
         }
@@ -134,17 +137,37 @@ impl RulePolicy {
         Some(Asked { verdict, took })
     }
 
+    /// The same where it answers at once; none where it is asked aside.
+    pub(crate) fn ask_at_once(
+        &self,
+        memo: &Arc<RwLock<Memo>>,
+        rule: &Arc<Rule>,
+        answers: NodeAnswers,
+    ) -> Option<Verdict> {
+        let now = self.used_aside().is_none();
+        let asked = now.then(|| self.ask(memo, rule, answers))?;
+        asked.map(|asked| asked.verdict)
+    }
+
     /// Has it nothing against this rule? None: it will be known, and then the rules are looked at again.
     pub(crate) fn accepts(&self, rule: &Arc<Rule>) -> Option<Result<(), Against>> {
-        match &self.aside {
+        match self.large_aside() {
             Some(aside) => aside.accepts(&self.policy, rule),
             None => Some(accepts(&self.policy, rule)),
         }
     }
 
+    fn used_aside(&self) -> Option<&Arc<Aside>> {
+        self.aside.as_ref().filter(|aside| aside.is_used())
+    }
+
+    fn large_aside(&self) -> Option<&Arc<Aside>> {
+        self.aside.as_ref().filter(|aside| aside.is_large())
+    }
+
     /// Asks what [`accepts`](Self::accepts) would, where that takes its time and somebody can wait.
     pub(super) fn check_ahead(&self, rule: &Arc<Rule>) {
-        if let Some(aside) = &self.aside {
+        if let Some(aside) = self.large_aside() {
             aside.checked(rule, accepts(&self.policy, rule));
         }
     }
@@ -161,7 +184,7 @@ impl RulePolicy {
         if let Some(guard) = &self.guard {
             guard.recalled();
         }
-        if let Some(aside) = &self.aside {
+        if let Some(aside) = self.used_aside() {
             aside.recalled(rule, node);
         }
     }
@@ -191,6 +214,12 @@ impl RulePolicy {
             reads: verdict.reads.clone(),
         })
     }
+}
+
+/// Of this thread: that it had to wait for others says nothing about a policy.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 #[cfg(test)]

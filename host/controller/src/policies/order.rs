@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use api::policy::{ConfigMapModule, HttpsModule, Limits, OciModule, SecretName};
+use api::policy::{ConfigMapModule, HttpsModule, KeylessSigner, Limits, OciModule, SecretName};
 use api::policy::{ModuleSource, ReadinessPolicySpec};
 use engine::{Grants, PolicyLimits};
-use fetch::{Authorities, Digest, PublicKey, Source};
+use fetch::{Authorities, Digest, Identity, PublicKey, Source};
 
 use super::OnFailure;
 use super::trouble::{Step, Trouble};
@@ -15,8 +15,10 @@ use super::trouble::{Step, Trouble};
 pub(super) struct Order {
     pub(super) place: Place,
     pub(super) digest: Option<Digest>,
-    /// Who may have signed; empty: nobody has to.
+    /// Who may have signed; where these and `identities` are empty nobody has to.
     pub(super) keys: Vec<PublicKey>,
+    /// Who may have signed without a key.
+    pub(super) identities: Vec<Identity>,
     pub(super) limits: PolicyLimits,
     pub(super) on_failure: OnFailure,
 }
@@ -90,16 +92,28 @@ impl Order {
             })?;
             keys.extend(found);
         }
-        if keys.is_empty() && spec.signature.is_some() {
-            // Without keys it would not have to be signed.
-            let message =
-                "spec.signature.keys: there is no key: give one, or remove spec.signature";
+        let mut identities = Vec::new();
+        let keyless = spec
+            .signature
+            .iter()
+            .flat_map(|signature| &signature.keyless);
+        for (index, KeylessSigner { issuer, identity }) in keyless.enumerate() {
+            let identity = Identity::new(issuer, identity).map_err(|error| {
+                let message = format!("spec.signature.keyless[{index}]: {error}");
+                Trouble::lasting(Step::Verified, "InvalidIdentity", message)
+            })?;
+            identities.push(identity);
+        }
+        if keys.is_empty() && identities.is_empty() && spec.signature.is_some() {
+            // Without either it would not have to be signed.
+            let message = "spec.signature: there is no key and no identity: give one, or remove spec.signature";
             return Err(Trouble::lasting(Step::Verified, "InvalidKey", message));
         }
         Ok(Self {
             place: place(&spec.module)?,
             digest,
             keys,
+            identities,
             limits,
             on_failure,
         })

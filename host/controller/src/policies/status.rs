@@ -3,6 +3,7 @@
 use api::policy::ReadinessPolicyStatus;
 use api::rule::status::Condition;
 use engine::Policy;
+use fetch::Signer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use planner::Timestamp;
 use planner::rule::Status;
@@ -28,8 +29,8 @@ const PARAMETERS: usize = 65_536;
 pub(super) struct Good {
     pub(super) policy: RulePolicy,
     pub(super) digest: String,
-    /// Fingerprint of the key that signed it, where somebody had to.
-    pub(super) signer: Option<String>,
+    /// Who signed it, where somebody had to.
+    pub(super) signer: Option<Signer>,
 }
 
 /// How it is with the module that is wanted.
@@ -38,8 +39,8 @@ pub(super) struct Found<'a> {
     pub(super) generation: Option<i64>,
     /// What it was found to be, where that is known.
     pub(super) digest: Option<&'a str>,
-    /// Fingerprint of the key that signed it.
-    pub(super) signer: Option<&'a str>,
+    /// Who signed it.
+    pub(super) signer: Option<&'a Signer>,
     /// Why it does not decide; none: it does.
     pub(super) trouble: Option<&'a Trouble>,
     /// The one that decides, if any does.
@@ -119,10 +120,15 @@ fn step_of(step: Step, found: &Found<'_>) -> (Status, String, String) {
             (Status::Unknown, "Waits".to_owned(), message)
         }
         _ => {
-            let signer = kept.map_or(found.signer, |kept| kept.signer.as_deref());
+            let signer = kept.map_or(found.signer, |kept| kept.signer.as_ref());
             let (reason, message) = match (step, signer) {
                 (Step::Fetched, _) => ("Fetched", found.digest.unwrap_or_default().to_owned()),
-                (Step::Verified, Some(key)) => ("Signed", format!("signed with the key {key}")),
+                (Step::Verified, Some(Signer::Key(key))) => {
+                    ("Signed", format!("signed with the key {key}"))
+                }
+                (Step::Verified, Some(Signer::Identity(who))) => {
+                    ("Signed", format!("signed by {who}"))
+                }
                 (Step::Verified, None) => {
                     ("NotRequired", "nobody has to have signed it".to_owned())
                 }
@@ -181,6 +187,8 @@ fn failing(good: &Good) -> (&'static str, Status, String, String) {
 
 #[cfg(test)]
 mod tests {
+    use fetch::Identity;
+
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -198,15 +206,17 @@ mod tests {
     fn the_step_that_failed_says_why_and_the_last_good_one_is_told() {
         let engine = engine::Engine::new(&engine::Options::one_at_a_time()).unwrap();
         let policy = engine.default_policy().unwrap();
+        let signer = Identity::new("https://issuer.example.com", "release@example.com").unwrap();
+        let signer = Signer::Identity(signer);
         let good = Good {
             policy: policy.into(),
             digest: "sha256:good".to_owned(),
-            signer: Some("sha256:key".to_owned()),
+            signer: Some(signer.clone()),
         };
         let fine = Found {
             generation: Some(1),
             digest: Some("sha256:good"),
-            signer: Some("sha256:key"),
+            signer: Some(&signer),
             trouble: None,
             good: Some(&good),
             lacks: None,
@@ -227,7 +237,11 @@ mod tests {
         assert!(
             before.version.is_some() && before.contract.is_some() && !before.imports.is_empty()
         );
-        assert!(before.conditions[1].message.contains("sha256:key"));
+        assert!(
+            before.conditions[1]
+                .message
+                .contains("signed by release@example.com (issuer https://issuer.example.com)")
+        );
 
         let trouble = Trouble::passing(Step::Verified, "Unsigned", "it is not signed");
         let broken = Found {
@@ -284,7 +298,11 @@ mod tests {
             ]
         );
         let says = |index: usize| status.conditions[index].message.as_str();
-        assert!(says(1).contains("sha256:key"), "{}", says(1));
+        assert!(
+            says(1).contains("signed by release@example.com (issuer https://issuer.example.com)"),
+            "{}",
+            says(1)
+        );
         assert!(
             says(4).contains("was kept") && says(4).contains("nobody answers"),
             "{}",

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::panic::resume_unwind;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::ReadinessPolicy;
@@ -25,6 +26,7 @@ use super::known::{self, Asked, Attempt, Known, apart};
 use super::order::Order;
 use super::status::{FAILING, Good, MOST_VERSION, READY, compose};
 use super::trouble::Step;
+use super::trust::keyless;
 use super::turns::Turns;
 use super::watch::First;
 use crate::client::{RequestError, patch_status};
@@ -40,6 +42,7 @@ pub(crate) struct Keeper {
     objects: Store<ReadinessPolicy>,
     engine: Engine,
     compiler: Option<Compiler>,
+    trusted_root: Option<PathBuf>,
     first: Arc<First>,
     turns: Turns,
     /// What is worked on is not in there.
@@ -54,6 +57,7 @@ impl Keeper {
         objects: Store<ReadinessPolicy>,
         engine: Engine,
         compiler: Option<Compiler>,
+        trusted_root: Option<PathBuf>,
         first: Arc<First>,
     ) -> Self {
         Self {
@@ -61,6 +65,7 @@ impl Keeper {
             objects,
             engine,
             compiler,
+            trusted_root,
             first,
             turns: Turns::default(),
             known: Mutex::default(),
@@ -220,10 +225,14 @@ impl Keeper {
         let cache = self.compiler.as_ref()?.cache.clone()?;
         let digest = object.status.as_ref()?.last_good_digest.clone()?;
         let order = Order::of(&object.spec).ok()?;
+        // Whoever asks for identities trusts nobody without a trust root, also not what was kept.
+        keyless(&order.identities, self.trusted_root.as_deref())
+            .await
+            .ok()?;
         let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
         let wake = self.wake();
         let load = move || {
-            let Some(kept) = kept::find(&cache, &digest, &order.keys) else {
+            let Some(kept) = kept::find(&cache, &digest, &order.keys, &order.identities) else {
                 return Ok(None);
             };
             let policy = admit::load(&engine, compiler.as_ref(), &kept, &order)?;
@@ -256,7 +265,9 @@ impl Keeper {
             if let Some(host) = order.place.host() {
                 turn = Some(self.turns.to_fetch(host).await);
             }
-            let brought = bring(&shared.client, shared.limits.timeout, &order, pin).await?;
+            let keyless = keyless(&order.identities, self.trusted_root.as_deref()).await?;
+            let timeout = shared.limits.timeout;
+            let brought = bring(&shared.client, timeout, &order, pin, keyless.as_ref()).await?;
             Ok((order, brought))
         };
         let (order, brought) = match brought.await {

@@ -7,6 +7,7 @@ use kube::api::Api;
 use kube::runtime::watcher;
 use kube::{Client, Resource};
 use planner::csi::Drivers;
+use planner::devices::Slice;
 use planner::lease::Lease;
 use planner::related::Kind;
 use serde::de::DeserializeOwned;
@@ -128,6 +129,47 @@ impl Object for api::CsiNode {
     fn apply(self, inner: &mut Inner, is_there: bool) -> bool {
         let drivers = is_there.then(|| self.drivers.clone());
         put(&mut inner.drivers, self.node(), drivers)
+    }
+}
+
+impl Object for api::ResourceSlice {
+    const KIND: Kind = Kind::ResourceSlices;
+    const WORDS: &'static str = "the devices of nodes";
+
+    type Listed = HashMap<Box<str>, Vec<Slice>>;
+
+    fn api(client: Client) -> Api<Self> {
+        Api::all(client)
+    }
+
+    fn narrow(config: watcher::Config) -> watcher::Config {
+        config.fields("spec.nodeName!=")
+    }
+
+    fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn list(self, listed: &mut Self::Listed) {
+        let of_node = listed.entry(self.node.into()).or_default();
+        of_node.push(self.facts);
+    }
+
+    fn finish(listed: Self::Listed, inner: &mut Inner) {
+        let listed = listed.into_iter();
+        let slices = listed.map(|(node, slices)| (node, slices.into_iter().collect()));
+        inner.slices = slices.collect();
+    }
+
+    fn apply(self, inner: &mut Inner, is_there: bool) -> bool {
+        let known = inner.slices.get(&*self.node);
+        let known = known.cloned().unwrap_or_default();
+        let slices = match is_there {
+            true => known.with(self.facts),
+            false => known.without(&self.facts.name),
+        };
+        let slices = Some(slices).filter(|slices| !slices.is_empty());
+        put(&mut inner.slices, &self.node, slices)
     }
 }
 

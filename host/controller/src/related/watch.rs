@@ -26,6 +26,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, config: watcher::Config) {
         watch_each::<api::Pod>(&shared, &config),
         watch_each::<api::NodeLease>(&shared, &config),
         watch_each::<api::CsiNode>(&shared, &config),
+        watch_each::<api::ResourceSlice>(&shared, &config),
     );
 }
 
@@ -62,11 +63,11 @@ async fn watch_each<T: Object>(shared: &Shared, config: &watcher::Config) {
 /// where one ended says nothing of itself until an object changes.
 async fn follow<T: Object>(shared: &Shared, config: watcher::Config) {
     loop {
-        let why = match refusal_to_watch::<T>(shared).await {
-            Some(why) => why,
-            None => until_refused::<T>(shared, config.clone()).await,
+        let state = match refusal_to_watch::<T>(shared).await {
+            Some(state) => state,
+            None => State::Refused(until_refused::<T>(shared, config.clone()).await),
         };
-        let state = State::Refused(why.clone());
+        let why = state.why().to_owned();
         if shared.related.set(T::KIND, state) {
             warn!(
                 error = why,
@@ -81,10 +82,11 @@ async fn follow<T: Object>(shared: &Shared, config: watcher::Config) {
 
 /// Why objects may not be watched, if they may not. A server that streams no lists says so only when all of them
 /// were listed, and until then the policies would decide: it is asked before, about no object at all.
-async fn refusal_to_watch<T: Object>(shared: &Shared) -> Option<String> {
+async fn refusal_to_watch<T: Object>(shared: &Shared) -> Option<State> {
     let none = WatchParams::default().fields(T::NONE).timeout(1);
     match timely(T::api(shared.client.clone()).watch(&none, "0")).await {
-        Err(RequestError::Refused(why)) => Some(why),
+        Err(RequestError::Refused(why)) => Some(State::Refused(why)),
+        Err(RequestError::NotFound(why)) => Some(State::NotServed(why)),
         // Whatever else it is, the watch itself meets it as well.
         _ => None,
     }

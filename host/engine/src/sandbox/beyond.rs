@@ -7,7 +7,7 @@ use planner::question::Question;
 use wasmtime::Result;
 
 use super::Sandbox;
-use crate::contract::{csi, lease, pods};
+use crate::contract::{csi, devices, lease, pods};
 use crate::failure::Stop;
 
 /// The most labels in one selection.
@@ -56,6 +56,16 @@ impl csi::Host for Sandbox {
 
     fn has_topology_key(&mut self, driver: String, key: String) -> Result<bool> {
         self.yes(Question::HasTopologyKey { driver, key })
+    }
+}
+
+impl devices::Host for Sandbox {
+    fn all_pools_complete(&mut self, driver: String) -> Result<bool> {
+        self.yes(Question::AllPoolsComplete { driver })
+    }
+
+    fn has_devices(&mut self, driver: String, at_least: u32) -> Result<bool> {
+        self.yes(Question::HasDevices { driver, at_least })
     }
 }
 

@@ -223,6 +223,7 @@ fn every_function_of_the_contract_arrives() {
         }],
         unschedulable: true,
         conditions: vec![ready],
+        extended: [("example.com/gpu".into(), 8)].into(),
         ..Node::default()
     };
     let mut rule = rule("ask-everything");
@@ -232,11 +233,11 @@ fn every_function_of_the_contract_arrives() {
     let verdict = policy.evaluate(&Arc::new(rule), answers(node, Completion::EarlierBoot));
     assert_eq!(
         verdict.result.unwrap().message,
-        "true true true Some(True) Some(\"KubeletReady\") false true true true Some(\"1\") \
+        "true true true Some(True) Some(\"KubeletReady\") false true true true true Some(\"1\") \
          Some(\"2\") worker | ask-everything [Requirement { condition: \"Ready\", required: True, \
          fallback: Some(False) }] AllOf Continuous {} | EarlierBoot true false"
     );
-    assert_eq!(verdict.reads.len(), 15);
+    assert_eq!(verdict.reads.len(), 16);
 }
 
 #[test]

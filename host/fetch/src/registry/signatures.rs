@@ -7,23 +7,26 @@ use crate::error::Problem;
 use crate::limits::{SIGNATURE, SIGNATURES};
 use crate::reference::Version;
 use crate::signature::{
-    BUNDLE, Findings, PREDICATE, PREDICATE_ANNOTATION, PublicKey, SIMPLE, SIMPLE_SIGNATURE, Worth,
-    bundle_of_artifact, simple_of_artifact,
+    BUNDLE, Findings, PREDICATE, PREDICATE_ANNOTATION, SIMPLE, SIMPLE_SIGNATURE, Signer, Signers,
+    Worth, bundle_of_artifact, simple_of_artifact,
 };
 
 impl Repository<'_> {
-    /// The fingerprint of the key that signed one of these digests: that of an artifact, or of an index
+    /// Who signed one of these digests: that of an artifact, or of an index
     /// and what it leads to. The first is the one that messages name.
     pub(crate) async fn signer(
         &self,
         digests: &[Digest],
-        keys: &[PublicKey],
-    ) -> Result<Digest, Problem> {
+        signers: Signers<'_>,
+    ) -> Result<Signer, Problem> {
         let mut findings = Findings::default();
         for digest in digests {
             let listed = self.referrers(digest, BUNDLE).await?;
-            if let Some(key) = self.bundles(listed, digests, keys, &mut findings).await? {
-                return Ok(key);
+            if let Some(signer) = self
+                .bundles(listed, digests, signers, &mut findings)
+                .await?
+            {
+                return Ok(signer);
             }
             // Where a registry keeps no list, who writes keeps it under this tag; and who wrote before the
             // registry learned it has kept it there too.
@@ -32,15 +35,18 @@ impl Repository<'_> {
                 Some(Manifest::Index(entries)) => entries,
                 _ => Vec::new(),
             };
-            if let Some(key) = self.bundles(listed, digests, keys, &mut findings).await? {
-                return Ok(key);
+            if let Some(signer) = self
+                .bundles(listed, digests, signers, &mut findings)
+                .await?
+            {
+                return Ok(signer);
             }
             let older = match self.tagged(&format!("{tag}.sig"), &mut findings).await? {
                 Some(Manifest::Image(image)) => image.layers,
                 _ => Vec::new(),
             };
-            if let Some(key) = self.simple(older, digests, keys, &mut findings).await? {
-                return Ok(key);
+            if let Some(signer) = self.simple(older, digests, signers, &mut findings).await? {
+                return Ok(signer);
             }
         }
         match digests.first() {
@@ -55,9 +61,9 @@ impl Repository<'_> {
         &self,
         listed: Vec<Descriptor>,
         digests: &[Digest],
-        keys: &[PublicKey],
+        signers: Signers<'_>,
         findings: &mut Findings,
-    ) -> Result<Option<Digest>, Problem> {
+    ) -> Result<Option<Signer>, Problem> {
         let may_be_one = |entry: &&Descriptor| {
             let artifact_type = entry.artifact_type.as_deref();
             let predicate = entry.annotation(PREDICATE_ANNOTATION);
@@ -65,9 +71,9 @@ impl Repository<'_> {
                 && predicate.is_none_or(|kind| kind == PREDICATE)
         };
         for entry in listed.iter().filter(may_be_one).take(SIGNATURES) {
-            let worth = self.bundle(entry, digests, keys).await;
-            if let Some(key) = findings.add(tolerant(worth)?) {
-                return Ok(Some(key));
+            let worth = self.bundle(entry, digests, signers).await;
+            if let Some(signer) = findings.add(tolerant(worth)?) {
+                return Ok(Some(signer));
             }
         }
         Ok(None)
@@ -77,7 +83,7 @@ impl Repository<'_> {
         &self,
         entry: &Descriptor,
         digests: &[Digest],
-        keys: &[PublicKey],
+        signers: Signers<'_>,
     ) -> Result<Worth, Problem> {
         let found = self.manifest(&Version::Digest(entry.digest()?)).await?;
         let Manifest::Image(image) = found.manifest else {
@@ -88,16 +94,16 @@ impl Repository<'_> {
             return Ok(Worth::Irrelevant);
         };
         let bundle = self.blob(layer, SIGNATURE).await?;
-        Ok(bundle_of_artifact(&bundle, digests, keys))
+        Ok(bundle_of_artifact(&bundle, digests, signers))
     }
 
     async fn simple(
         &self,
         layers: Vec<Descriptor>,
         digests: &[Digest],
-        keys: &[PublicKey],
+        signers: Signers<'_>,
         findings: &mut Findings,
-    ) -> Result<Option<Digest>, Problem> {
+    ) -> Result<Option<Signer>, Problem> {
         let is_one = |layer: &&Descriptor| layer.media_type == SIMPLE;
         for layer in layers.iter().filter(is_one).take(SIGNATURES) {
             let Some(signature) = layer.annotation(SIMPLE_SIGNATURE) else {
@@ -106,9 +112,9 @@ impl Repository<'_> {
             };
             let payload = self.blob(layer, SIGNATURE).await;
             let worth =
-                payload.map(|payload| simple_of_artifact(&payload, signature, digests, keys));
-            if let Some(key) = findings.add(tolerant(worth)?) {
-                return Ok(Some(key));
+                payload.map(|payload| simple_of_artifact(&payload, signature, digests, signers));
+            if let Some(signer) = findings.add(tolerant(worth)?) {
+                return Ok(Some(signer));
             }
         }
         Ok(None)

@@ -3,8 +3,9 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::{PublicKey, Worth, signer};
+use super::{Keyless, PublicKey, Signers, Worth, keyless, signer};
 use crate::digest::Digest;
 use crate::web::plain;
 
@@ -31,6 +32,7 @@ struct Bundle {
 #[serde(rename_all = "camelCase")]
 struct Material {
     public_key: Option<Hint>,
+    certificate: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +72,7 @@ struct Signature {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Statement {
+pub(super) struct Statement {
     #[serde(rename = "_type")]
     kind: String,
     subject: Vec<Subject>,
@@ -87,32 +89,61 @@ struct Digests {
     sha256: Option<String>,
 }
 
-/// Does it sign one of these digests?
-pub(crate) fn artifact(bundle: &[u8], digests: &[Digest], keys: &[PublicKey]) -> Worth {
-    judge(bundle, digests, keys).unwrap_or_else(|why| Worth::Unreadable(why.to_owned()))
+impl Statement {
+    pub(super) fn is_about(&self, digest: &Digest) -> bool {
+        self.signed().any(|hex| digest.hex() == hex)
+    }
+
+    /// What is signed, as a message names it.
+    pub(super) fn first(&self) -> String {
+        let first = self.signed().next();
+        first.map_or_else(
+            || "nothing".to_owned(),
+            |hex| plain(&format!("sha256:{hex}")),
+        )
+    }
+
+    fn signed(&self) -> impl Iterator<Item = &str> {
+        let subjects = self.subject.iter();
+        subjects.filter_map(|subject| subject.digest.sha256.as_deref())
+    }
 }
 
-fn judge(bundle: &[u8], digests: &[Digest], keys: &[PublicKey]) -> Result<Worth, &'static str> {
-    let bundle = read(bundle)?;
-    let Some(envelope) = bundle.dsse_envelope else {
-        return Err("its bundle has no envelope");
-    };
-    let payload = decode(&envelope.payload)?;
-    if envelope.payload_type != STATEMENT {
-        return Ok(Worth::Irrelevant);
+/// What a payload states, where that is a signature.
+pub(super) fn statement(kind: &str, payload: &[u8]) -> Result<Option<Statement>, &'static str> {
+    if kind != STATEMENT {
+        return Ok(None);
     }
     let statement: Statement =
-        serde_json::from_slice(&payload).map_err(|_| "what was signed is no statement")?;
-    if statement.kind != STATEMENT_TYPE || statement.predicate_type != PREDICATE {
-        return Ok(Worth::Irrelevant);
+        serde_json::from_slice(payload).map_err(|_| "what was signed is no statement")?;
+    let is_one = statement.kind == STATEMENT_TYPE && statement.predicate_type == PREDICATE;
+    Ok(is_one.then_some(statement))
+}
+
+/// Does it sign one of these digests?
+pub(crate) fn artifact(bundle: &[u8], digests: &[Digest], signers: Signers<'_>) -> Worth {
+    judge(bundle, digests, signers).unwrap_or_else(Worth::Unreadable)
+}
+
+fn judge(text: &[u8], digests: &[Digest], signers: Signers<'_>) -> Result<Worth, String> {
+    let bundle = read(text)?;
+    if let Some(keyless) = bundle.keyless(signers) {
+        return keyless::artifact(text, digests, keyless);
     }
+    let Some(envelope) = bundle.dsse_envelope else {
+        return Err("its bundle has no envelope".to_owned());
+    };
+    let payload = decode(&envelope.payload)?;
+    let Some(statement) = statement(&envelope.payload_type, &payload)? else {
+        return Ok(Worth::Irrelevant);
+    };
     let message = encoded(&envelope.payload_type, &payload);
     let mut key = None;
     for Signature { sig } in &envelope.signatures {
-        key = key.or(signer(keys, &message, &decode(sig)?));
+        key = key.or(signer(signers.keys, &message, &decode(sig)?));
     }
     let Some(key) = key else {
-        return bundle.verification_material.other_key(keys, |key| {
+        return bundle.verification_material.other_key(signers, |key| {
             if key.is_ed25519() {
                 // Version 3.1 of cosign itself does not accept what it writes with such a key.
                 "it names a given Ed25519 key, and cosign signs artifacts with such keys in a form (Ed25519ph) that \
@@ -122,31 +153,28 @@ fn judge(bundle: &[u8], digests: &[Digest], keys: &[PublicKey]) -> Result<Worth,
             }
         });
     };
-    let mut signed = statement
-        .subject
-        .iter()
-        .filter_map(|subject| subject.digest.sha256.as_deref());
-    let is_meant = |hex: &str| digests.iter().any(|digest| digest.hex() == hex);
-    Ok(if signed.clone().any(is_meant) {
+    Ok(if digests.iter().any(|digest| statement.is_about(digest)) {
         Worth::Signed(key)
     } else {
-        let other = signed.next().map(|hex| plain(&format!("sha256:{hex}")));
-        Worth::Other(other.unwrap_or_else(|| "nothing".to_owned()))
+        Worth::Other(statement.first())
     })
 }
 
 /// Does it sign these bytes?
-pub(crate) fn blob(bundle: &[u8], bytes: &[u8], keys: &[PublicKey]) -> Worth {
+pub(crate) fn blob(text: &[u8], bytes: &[u8], signers: Signers<'_>) -> Worth {
     let judge = || {
-        let bundle = read(bundle)?;
+        let bundle = read(text)?;
+        if let Some(keyless) = bundle.keyless(signers) {
+            return keyless::blob(text, bytes, keyless);
+        }
         let Some(MessageSignature {
             message_digest: MessageDigest { algorithm, digest },
             signature,
         }) = bundle.message_signature
         else {
-            return Err("its bundle has no signature of a file");
+            return Err("its bundle has no signature of a file".to_owned());
         };
-        if let Some(key) = signer(keys, bytes, &decode(&signature)?) {
+        if let Some(key) = signer(signers.keys, bytes, &decode(&signature)?) {
             return Ok(Worth::Signed(key));
         }
         // No proof, and not needed: it is not this file's in any case.
@@ -158,9 +186,17 @@ pub(crate) fn blob(bundle: &[u8], bytes: &[u8], keys: &[PublicKey]) -> Worth {
         }
         let changed =
             "it names a given key, which did not sign this file: it or the file was changed";
-        bundle.verification_material.other_key(keys, |_| changed)
+        bundle.verification_material.other_key(signers, |_| changed)
     };
-    judge().unwrap_or_else(|why: &str| Worth::Unreadable(why.to_owned()))
+    judge().unwrap_or_else(Worth::Unreadable)
+}
+
+impl Bundle {
+    /// Whose identities count, where it is one with a certificate.
+    fn keyless<'a>(&self, signers: Signers<'a>) -> Option<&'a Keyless> {
+        self.verification_material.certificate.as_ref()?;
+        signers.keyless
+    }
 }
 
 fn read(bundle: &[u8]) -> Result<Bundle, &'static str> {
@@ -181,15 +217,19 @@ impl Material {
     /// No given key made it; unless it says so.
     fn other_key(
         &self,
-        keys: &[PublicKey],
+        signers: Signers<'_>,
         named: impl Fn(&PublicKey) -> &'static str,
-    ) -> Result<Worth, &'static str> {
+    ) -> Result<Worth, String> {
         let hint = self.public_key.as_ref().map(|key| key.hint.as_str());
         let shown = hint.map(|hint| fingerprint(hint).unwrap_or_else(|| plain(hint)));
         let is_named = |key: &&PublicKey| shown == Some(key.fingerprint().to_string());
-        match keys.iter().find(is_named) {
+        match signers.keys.iter().find(is_named) {
+            None if signers.keyless.is_some() && signers.keys.is_empty() => Ok(Worth::NotTrusted(
+                "it was made with a key, and only identities may sign: give the key too, or sign without one"
+                    .to_owned(),
+            )),
             None => Ok(Worth::OtherKey(shown)),
-            Some(key) => Err(named(key)),
+            Some(key) => Err(named(key).to_owned()),
         }
     }
 }
@@ -197,8 +237,11 @@ impl Material {
 /// A digest in base64, as we write digests.
 fn fingerprint(base64: &str) -> Option<String> {
     let bytes = BASE64_STANDARD.decode(base64).ok()?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    (bytes.len() == 32).then(|| format!("sha256:{hex}"))
+    (bytes.len() == 32).then(|| format!("sha256:{}", hex(&bytes)))
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What is signed: the pre-authentication encoding of DSSE.

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
-use super::{PublicKey, Worth, signer};
+use super::{Signers, Worth, signer};
 use crate::digest::Digest;
 use crate::web::plain;
 
@@ -38,12 +38,17 @@ pub(crate) fn artifact(
     payload: &[u8],
     signature: &str,
     digests: &[Digest],
-    keys: &[PublicKey],
+    signers: Signers<'_>,
 ) -> Worth {
     let Ok(signature) = BASE64_STANDARD.decode(signature.trim()) else {
         return Worth::Unreadable("it is not base64".to_owned());
     };
-    let Some(key) = signer(keys, payload, &signature) else {
+    let Some(key) = signer(signers.keys, payload, &signature) else {
+        if signers.keyless.is_some() && signers.keys.is_empty() {
+            let why = "it is in the older form, which is checked by key only, and only identities may sign: sign with \
+                       cosign 3, without --new-bundle-format=false";
+            return Worth::NotTrusted(why.to_owned());
+        }
         return Worth::OtherKey(None);
     };
     let Ok(Payload { critical }) = serde_json::from_slice(payload) else {

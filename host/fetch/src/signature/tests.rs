@@ -12,12 +12,12 @@ use super::*;
 const P256: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE";
 const STATEMENT: &str = "application/vnd.in-toto+json";
 
-struct Signer {
+struct Author {
     pair: EcdsaKeyPair,
     random: SystemRandom,
 }
 
-impl Signer {
+impl Author {
     fn new() -> Self {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
@@ -69,17 +69,21 @@ fn statement(digests: &[Digest]) -> Value {
 }
 
 fn judged(bundle: &Value, digest: Digest, keys: &[PublicKey]) -> Worth {
-    bundle_of_artifact(bundle.to_string().as_bytes(), &[digest], keys)
+    bundle_of_artifact(
+        bundle.to_string().as_bytes(),
+        &[digest],
+        Signers::keys(keys),
+    )
 }
 
 #[test]
 fn a_bundle_signs_its_subjects_and_nothing_else() {
-    let signer = Signer::new();
+    let signer = Author::new();
     let keys = signer.keys();
-    let key = keys[0].fingerprint();
+    let key = Signer::Key(keys[0].fingerprint());
     let [one, two, three] = ["one", "two", "three"].map(|text| Digest::of(text.as_bytes()));
     let bundle = signer.bundle(STATEMENT, &statement(&[one, two]));
-    assert_eq!(judged(&bundle, one, &keys), Worth::Signed(key));
+    assert_eq!(judged(&bundle, one, &keys), Worth::Signed(key.clone()));
     assert_eq!(judged(&bundle, two, &keys), Worth::Signed(key));
     assert_eq!(judged(&bundle, three, &keys), Worth::Other(one.to_string()));
     let none = signer.bundle(STATEMENT, &statement(&[]));
@@ -89,7 +93,7 @@ fn a_bundle_signs_its_subjects_and_nothing_else() {
     );
     let hint = Some("somebody".to_owned());
     assert_eq!(
-        judged(&bundle, one, &Signer::new().keys()),
+        judged(&bundle, one, &Author::new().keys()),
         Worth::OtherKey(hint.clone())
     );
     assert_eq!(judged(&bundle, one, &[]), Worth::OtherKey(hint));
@@ -97,7 +101,7 @@ fn a_bundle_signs_its_subjects_and_nothing_else() {
 
 #[test]
 fn every_part_of_a_bundle_is_covered_by_the_signature() {
-    let signer = Signer::new();
+    let signer = Author::new();
     let keys = signer.keys();
     let [signed, wanted] = ["signed", "wanted"].map(|text| Digest::of(text.as_bytes()));
     let sound = signer.bundle(STATEMENT, &statement(&[signed]));
@@ -157,7 +161,7 @@ fn every_part_of_a_bundle_is_covered_by_the_signature() {
 
 #[test]
 fn an_older_signature_is_of_a_document_of_cosign() {
-    let signer = Signer::new();
+    let signer = Author::new();
     let keys = signer.keys();
     let digest = Digest::of(b"signed");
     let document = |kind: &str, digest: Digest| {
@@ -166,11 +170,17 @@ fn an_older_signature_is_of_a_document_of_cosign() {
     };
     let judged = |payload: &str, signed: &str| {
         let signature = signer.sign(signed.as_bytes());
-        simple_of_artifact(payload.as_bytes(), &signature, &[digest], &keys)
+        simple_of_artifact(
+            payload.as_bytes(),
+            &signature,
+            &[digest],
+            Signers::keys(&keys),
+        )
     };
     let own = "cosign container image signature";
     let sound = document(own, digest);
-    assert_eq!(judged(&sound, &sound), Worth::Signed(keys[0].fingerprint()));
+    let key = Signer::Key(keys[0].fingerprint());
+    assert_eq!(judged(&sound, &sound), Worth::Signed(key));
     let other = document(own, Digest::of(b"other"));
     assert_eq!(
         judged(&other, &other),
@@ -180,7 +190,7 @@ fn an_older_signature_is_of_a_document_of_cosign() {
     let kind = document("atomic container signature", digest);
     assert_eq!(judged(&kind, &kind), Worth::Irrelevant);
     assert!(matches!(judged("{}", "{}"), Worth::Unreadable(_)));
-    let worth = simple_of_artifact(sound.as_bytes(), "!", &[digest], &keys);
+    let worth = simple_of_artifact(sound.as_bytes(), "!", &[digest], Signers::keys(&keys));
     assert!(matches!(worth, Worth::Unreadable(_)), "{worth:?}");
 }
 
@@ -190,10 +200,10 @@ fn a_signature_by_an_rsa_key_is_checked() {
     let keys = PublicKey::from_pem(include_bytes!("../../testdata/rsa.pub")).unwrap();
     let bundle = include_bytes!("../../testdata/rsa.sigstore.json");
     assert_eq!(
-        bundle_of_blob(bundle, b"blob\n", &keys),
-        Worth::Signed(keys[0].fingerprint())
+        bundle_of_blob(bundle, b"blob\n", Signers::keys(&keys)),
+        Worth::Signed(Signer::Key(keys[0].fingerprint()))
     );
-    let other = bundle_of_blob(bundle, b"other\n", &keys);
+    let other = bundle_of_blob(bundle, b"other\n", Signers::keys(&keys));
     assert_eq!(other, Worth::Other(Digest::of(b"blob\n").to_string()));
 }
 

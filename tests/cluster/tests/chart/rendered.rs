@@ -135,6 +135,19 @@ async fn further_flags_reach_the_host_as_they_are_and_the_jobs_as_they_take_them
         let with = [without, flags.to_vec()].concat();
         assert_eq!(arguments(&helm, "Job", job, &set), with);
     }
+    // And a file that the chart mounts for one.
+    let mounted = "policyCache.enabled=false,policyTrustedRoot.configMap=roots,policyTrustedRoot.key=ours.json";
+    let host = arguments(&helm, "Deployment", "-manager", mounted);
+    let root = "--trusted-root=/etc/node-readiness-host/trusted-root/ours.json";
+    assert_eq!(host.last().map(String::as_str), Some(root));
+    let pod = one(&helm, "deployment", mounted, &[]);
+    for part in [
+        "- {name: trusted-root, mountPath: /etc/node-readiness-host/trusted-root, readOnly: true}",
+        "configMap: {name: roots, optional: true}",
+    ] {
+        assert!(pod.contains(part), "{pod}");
+    }
+    assert!(!one(&helm, "deployment", "replicaCount=1", &[]).contains("trusted-root"));
 }
 
 /// What a pod of the chart starts with these values.

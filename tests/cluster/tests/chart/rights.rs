@@ -11,13 +11,14 @@ use crate::verbs::{client_of, node_changes};
 use crate::{DEPLOYMENT, NAMESPACE, RELEASE};
 
 /// Rights that are not missed here, though they are used.
-const UNSEEN: [(&str, &str); 8] = [
+const UNSEEN: [(&str, &str); 9] = [
     // Only on API servers that stream no lists, before 1.34.
     ("nodes", "list"),
     ("nodereadinessrules", "list"),
     ("readinesspolicies", "list"),
     ("pods", "list"),
     ("csinodes", "list"),
+    ("resourceslices", "list"),
     ("leases of nodes", "list"),
     // Only by a host that waits; without them a lease that is given back is seen later.
     ("leases", "list"),
@@ -72,6 +73,7 @@ impl Role<'_> {
             "events" => "events.events.k8s.io".to_owned(),
             "daemonsets" => "daemonsets.apps".to_owned(),
             "csinodes" => "csinodes.storage.k8s.io".to_owned(),
+            "resourceslices" => "resourceslices.resource.k8s.io".to_owned(),
             other => format!("{other}.readiness.node.x-k8s.io"),
         };
         let ask = [
@@ -119,6 +121,13 @@ metadata: {name: csi-ready}
 spec:
   module: {builtin: {name: csi-ready}}
   allow: ['node-readiness:policy/node', 'node-readiness:policy/rule', 'node-readiness:policy/bootstrap', 'node-readiness:policy/csi']
+---
+apiVersion: readiness.node.x-k8s.io/v1alpha1
+kind: ReadinessPolicy
+metadata: {name: devices-ready}
+spec:
+  module: {builtin: {name: devices-ready}}
+  allow: ['node-readiness:policy/node', 'node-readiness:policy/rule', 'node-readiness:policy/bootstrap', 'node-readiness:policy/devices']
 ";
 
 const CHART: &str = "node-readiness-controller";
@@ -135,7 +144,7 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
         "--namespace",
         NAMESPACE,
         "--create-namespace",
-        "--set=policyFacts.pods=true,policyFacts.leases=true,policyFacts.csiNodes=true",
+        "--set=policyFacts.pods=true,policyFacts.leases=true,policyFacts.csiNodes=true,policyFacts.resourceSlices=true",
         "--timeout=60s",
     ];
     helm.run(&cluster, &install).await.unwrap();
@@ -144,7 +153,7 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
     cluster.apply(POLICIES).unwrap();
     let host = start_pod_of(&cluster, NAMESPACE, DEPLOYMENT, &[]).await;
     let mut host = host.unwrap();
-    for objects in ["the pods", "the leases", "the CSI drivers"] {
+    for objects in ["the pods", "the leases", "the CSI drivers", "the devices"] {
         let watched = format!("a policy asks about {objects}");
         host.until_logged(&watched).await.unwrap();
     }
@@ -203,7 +212,7 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
             }
         }
     }
-    assert_eq!(missed, 16);
+    assert_eq!(missed, 17);
 }
 
 /// A host that begins anew says that it may not.

@@ -183,6 +183,21 @@ pub(crate) async fn what_is_refused(server: &mut Server) {
             "spec.signature.keys: Invalid value: 0: spec.signature.keys in body should have at least 1 items",
         ),
         (
+            "/spec/signature",
+            json!({}),
+            "spec.signature: Invalid value: give keys, keyless, or both",
+        ),
+        (
+            "/spec/signature/keyless",
+            json!([]),
+            "spec.signature.keyless: Invalid value: 0: spec.signature.keyless in body should have at least 1 items",
+        ),
+        (
+            "/spec/signature/keyless",
+            json!([{"issuer": "https://a.example", "identity": "a b"}]),
+            "spec.signature.keyless[0].identity: Invalid value: \"a b\": spec.signature.keyless[0].identity in body should match '^\\S+$'",
+        ),
+        (
             "/spec/limits/deadline",
             json!("11s"),
             "spec.limits.deadline: Invalid value: \"11s\": deadline is at most 10s",

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::world::{apply_as, hostile, policies, rule, start, until_of};
 
 /// What the guest does for a rule of this name, and what it ends in.
-const MISBEHAVIOUR: [(&str, &str); 14] = [
+const MISBEHAVIOUR: [(&str, &str); 15] = [
     ("loop", "DeadlineExceeded"),
     ("loop-asking", "DeadlineExceeded"),
     ("allocate", "MemoryExceeded"),
@@ -27,6 +27,7 @@ const MISBEHAVIOUR: [(&str, &str); 14] = [
     ("huge-message", "OutputTooLarge"),
     ("no-reason", "InvalidDecision"),
     ("many-findings", "InvalidDecision"),
+    ("turn", "TaintFlaps"),
 ];
 
 /// What is no policy, the condition that says so, and its reason.

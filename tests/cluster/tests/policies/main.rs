@@ -4,9 +4,11 @@
 mod changes;
 mod corpus;
 mod csi_nodes;
+mod devices;
 mod failures;
 mod hung;
 mod kept;
+mod keyless;
 mod leases;
 mod page;
 mod pods;

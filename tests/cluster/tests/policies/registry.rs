@@ -136,7 +136,8 @@ async fn a_module_of_a_private_registry_decides_only_if_the_right_key_signed_it(
     host.terminate().await.unwrap();
 }
 
-async fn annotate(cluster: &Cluster, value: &str) {
+/// Wants the module brought again.
+pub async fn annotate(cluster: &Cluster, value: &str) {
     let patch: Value =
         json!({"metadata": {"annotations": {"readiness.node.x-k8s.io/fetch-again": value}}});
     let patch = kube::api::Patch::Merge(patch);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cluster_tests::{GUIDE_TAINT, agent_rule, worker};
+use cluster_tests::{GUIDE_TAINT, agent_rule, wait, worker};
 use planner::rule::Status;
 use serde_json::json;
 
@@ -61,6 +61,18 @@ async fn a_policy_that_is_stuck_delays_no_other_rule_no_probe_and_no_lease() {
         })
         .await
         .unwrap();
+    // That it has not answered yet is no failure.
+    let notes = wait::until("the failure is told", || async {
+        let notes = cluster.events("worker", "PolicyFailed").await?;
+        let told = notes.iter().any(|note| note.contains("DeadlineExceeded"));
+        Ok(if told {
+            Ok(notes)
+        } else {
+            Err(format!("{notes:?}"))
+        })
+    });
+    let notes = notes.await.unwrap();
+    assert!(!format!("{notes:?}").contains("NotEvaluated"), "{notes:?}");
     let log = host.log().unwrap();
     assert!(!log.contains("does not lead any more"), "{log}");
     let taints = cluster.readiness_taints("worker").await.unwrap();

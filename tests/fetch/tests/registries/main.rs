@@ -7,7 +7,7 @@ mod doors;
 mod redirects;
 mod trust;
 
-use fetch::{Client, Component, Digest, FetchError, Module, Problem, Source, Wanted};
+use fetch::{Client, Component, Digest, FetchError, Module, Problem, Signers, Source, Wanted};
 use fetch_tests::component;
 
 /// A component as `host push` describes one.
@@ -31,11 +31,10 @@ async fn fetch_exactly(
     source: &Source,
     digest: Option<Digest>,
 ) -> Result<Module, FetchError> {
-    let keys = &[];
     let wanted = Wanted {
         source,
         digest,
-        keys,
+        signers: Signers::default(),
     };
     client.fetch(wanted).await
 }

@@ -8,7 +8,8 @@ mod retries;
 use std::time::Duration;
 
 use fetch::{
-    Access, Client, Credentials, Digest, FetchError, Limits, Module, Problem, Source, Wanted,
+    Access, Client, Credentials, Digest, FetchError, Limits, Module, Problem, Signers, Source,
+    Wanted,
 };
 use fetch_tests::{Reply, component, manifest};
 
@@ -47,7 +48,7 @@ async fn fetch(client: &Client, source: &str) -> Result<Module, FetchError> {
     let wanted = Wanted {
         source: &source,
         digest: None,
-        keys: &[],
+        signers: Signers::default(),
     };
     client.fetch(wanted).await
 }

@@ -5,7 +5,7 @@ use std::fs;
 use fetch::{Access, Client, Limits, Problem, Source};
 use fetch_tests::{Reply, StandIn};
 
-use crate::{World, component, fetch};
+use crate::{World, by, component, fetch};
 
 #[tokio::test]
 async fn a_file_is_signed_by_the_bundle_beside_it() {
@@ -34,7 +34,7 @@ async fn a_file_is_signed_by_the_bundle_beside_it() {
         let bundle = world.cosign.sign_file(name, &file).unwrap();
         let module = fetch(&world.client, &source, keys).await.unwrap();
         assert_eq!((module.bytes, module.digest), (bytes.clone(), digest));
-        assert_eq!(module.signer, Some(keys[0].fingerprint()));
+        assert_eq!(module.signer, by(keys));
         assert_eq!(problem(&other).await.reason(), "SignedByOtherKey");
         // The same by http, the bundle beside it.
         let (served, beside) = (bytes.clone(), fs::read(bundle).unwrap());
@@ -51,7 +51,7 @@ async fn a_file_is_signed_by_the_bundle_beside_it() {
         let client = Client::new(access, Limits::default()).unwrap();
         let url = format!("{}/steady.wasm?v=1", server.url()).parse().unwrap();
         let module = fetch(&client, &url, keys).await.unwrap();
-        assert_eq!(module.signer, Some(keys[0].fingerprint()));
+        assert_eq!(module.signer, by(keys));
     }
 
     // With the older bundle beside it: the one of the last key names no digest.

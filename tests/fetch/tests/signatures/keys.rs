@@ -3,7 +3,7 @@
 use fetch::Problem;
 use fetch_tests::Form;
 
-use crate::World;
+use crate::{World, by};
 
 #[tokio::test]
 async fn a_key_on_p_384_serves_as_well() {
@@ -14,7 +14,7 @@ async fn a_key_on_p_384_serves_as_well() {
         let pushed = world.push(&format!("{form:?}")).await;
         world.cosign.sign("p384", form, &pushed).unwrap();
         let module = world.fetch(&key).await.unwrap();
-        assert_eq!(module.signer, Some(key[0].fingerprint()));
+        assert_eq!(module.signer, by(&key));
     }
 }
 

@@ -4,7 +4,7 @@ use fetch::{Access, Client, Credentials, Limits, Problem, Source};
 use fetch_tests::{Form, IMAGE, INDEX, Reply, StandIn};
 use serde_json::{Value, json};
 
-use crate::{World, digest, fetch, list_tag};
+use crate::{World, by, digest, fetch, list_tag};
 
 /// What the registry of the tests does not have: the list of referrers, here made of what cosign left
 /// under the tag, one entry on a page. Everything else is the registry's.
@@ -61,7 +61,7 @@ async fn a_registry_that_lists_referrers_is_asked_for_them() {
         .parse()
         .unwrap();
     let module = fetch(&plain(), &source, &key).await.unwrap();
-    assert_eq!(module.signer, Some(key[0].fingerprint()));
+    assert_eq!(module.signer, by(&key));
     // Both pages, each once; and not the tag, since it was found before.
     let wanted = format!(
         "/referrers/{}?artifactType=application%2Fvnd.dev.sigstore.bundle.v0.3%2Bjson",

@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod files;
+mod keyless;
 mod keys;
 mod lists;
 mod replaced;
 
 use fetch::{
-    Client, Component, FetchError, Module, Problem, PublicKey, Reference, Source, Version, Wanted,
+    Client, Component, FetchError, Module, Problem, PublicKey, Reference, Signer, Signers, Source,
+    Version, Wanted,
 };
 use fetch_tests::{Authority, Cosign, Form, Options, Registry, component};
 
@@ -60,12 +62,25 @@ impl World {
 }
 
 async fn fetch(client: &Client, source: &Source, keys: &[PublicKey]) -> Result<Module, FetchError> {
+    fetch_by(client, source, Signers::keys(keys)).await
+}
+
+async fn fetch_by(
+    client: &Client,
+    source: &Source,
+    signers: Signers<'_>,
+) -> Result<Module, FetchError> {
     let wanted = Wanted {
         source,
         digest: None,
-        keys,
+        signers,
     };
     client.fetch(wanted).await
+}
+
+/// Who signed, if the first of these keys did.
+fn by(keys: &[PublicKey]) -> Option<Signer> {
+    Some(Signer::Key(keys[0].fingerprint()))
 }
 
 fn digest(reference: &Reference) -> fetch::Digest {
@@ -93,7 +108,7 @@ async fn both_forms_prove_who_signed() {
         assert_eq!(world.problem(&key).await, unsigned);
         world.cosign.sign("cosign", form, &pushed).unwrap();
         let module = world.fetch(&key).await.unwrap();
-        assert_eq!(module.signer, Some(key[0].fingerprint()));
+        assert_eq!(module.signer, by(&key));
         assert_eq!(module.reference, Some(pushed));
         assert_eq!(module.bytes, component(&format!("{form:?}")));
     }
@@ -109,7 +124,7 @@ async fn one_of_several_keys_suffices_and_another_does_not() {
         world.cosign.sign("second", form, &pushed).unwrap();
         let both = [first.clone(), second.clone()].concat();
         let module = world.fetch(&both).await.unwrap();
-        assert_eq!(module.signer, Some(second[0].fingerprint()));
+        assert_eq!(module.signer, by(&second));
 
         let others = [first.clone(), third.clone()].concat();
         let error = world.fetch(&others).await.unwrap_err();
@@ -128,9 +143,6 @@ async fn one_of_several_keys_suffices_and_another_does_not() {
 
         // A second signature beside the first.
         world.cosign.sign("third", form, &pushed).unwrap();
-        assert_eq!(
-            world.fetch(&others).await.unwrap().signer,
-            Some(third[0].fingerprint())
-        );
+        assert_eq!(world.fetch(&others).await.unwrap().signer, by(&third));
     }
 }

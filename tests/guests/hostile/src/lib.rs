@@ -105,6 +105,9 @@ impl Policy for Hostile {
             "no-such-requirement" => fine().findings(vec![Finding::requirement(1, true)]),
             "long-subject" => fine().findings(vec![Finding::other("x".repeat(257), true)]),
             "other-subject" => fine().findings(vec![Finding::other("pods app=driver", false)]),
+            // Against what it sees
+            "turn" if node.tainted() => fine(),
+            "turn" => Decision::present("Held"),
             // State
             "count" => fine().message(calls.to_string()),
             _ => fine(),
@@ -151,10 +154,11 @@ fn ask_everything(facts: &Facts) -> Decision {
         pods: _,
         lease: _,
         csi: _,
+        devices: _,
     } = facts;
     let minute = Duration::from_secs(60);
     let answers = format!(
-        "{} {} {} {:?} {:?} {} {} {} {} {:?} {:?} {} | {} {:?} {:?} {:?} {} | {:?} {} {}",
+        "{} {} {} {:?} {:?} {} {} {} {} {} {:?} {:?} {} | {} {:?} {:?} {:?} {} | {:?} {} {}",
         node.has_condition("Ready"),
         node.condition_is("Ready", Status::True, minute),
         node.heartbeat_within("Ready", minute),
@@ -164,6 +168,7 @@ fn ask_everything(facts: &Facts) -> Decision {
         node.has_taint("k", guest_sdk::Effect::NoExecute),
         node.unschedulable(),
         node.older_than(minute),
+        node.allocatable_at_least("example.com/gpu", 8),
         node.label("l"),
         node.annotation("a"),
         node.name(),

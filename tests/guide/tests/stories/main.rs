@@ -11,6 +11,7 @@ mod autoscaler;
 mod cni;
 mod csi_ready;
 mod deadlock;
+mod devices_ready;
 mod driver;
 mod heartbeat;
 mod impersonation;

@@ -1,4 +1,4 @@
-//! One pass over an object that may be a node, a DaemonSet, a pod, a lease, a CSINode, or a list of them.
+//! One pass over an object that may be a node, a DaemonSet, a pod, a lease, a CSINode, a ResourceSlice, or a list of them.
 //!
 //! Which of them it is says `kind`, and `kubectl` prints that of a list after the items. So the
 //! fields that are not ours are handed on to the node's own decoder as they come, and `metadata`,
@@ -23,6 +23,8 @@ pub const POD: &str = "Pod";
 pub const LEASE: &str = "Lease";
 /// What a CSINode calls itself.
 pub const CSI_NODE: &str = "CSINode";
+/// What a ResourceSlice calls itself.
+pub const RESOURCE_SLICE: &str = "ResourceSlice";
 
 /// A document: an object, or a list of objects.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Object {
     pub lease: Option<Result<api::NodeLease, String>>,
     /// The same of a CSINode.
     pub csi_node: Option<Result<api::CsiNode, String>>,
+    /// The same of a ResourceSlice.
+    pub resource_slice: Option<Result<api::ResourceSlice, String>>,
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -97,11 +101,13 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         let pod = is(POD).then(|| seen.decode());
         let lease = is(LEASE).then(|| seen.decode());
         let csi_node = is(CSI_NODE).then(|| seen.decode());
+        let resource_slice = is(RESOURCE_SLICE).then(|| seen.decode());
         let object = Object {
             daemon_set,
             pod,
             lease,
             csi_node,
+            resource_slice,
             api_version: seen.api_version,
             kind: seen.kind,
             has_name: seen.metadata.get("name").is_some_and(|name| name != ""),
@@ -174,7 +180,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Tap<'_, A> {
                 "spec"
                     if matches!(
                         seen.kind.as_deref(),
-                        None | Some(DAEMON_SET | POD | LEASE | CSI_NODE)
+                        None | Some(DAEMON_SET | POD | LEASE | CSI_NODE | RESOURCE_SLICE)
                     ) =>
                 {
                     seen.spec = self.access.next_value()?;

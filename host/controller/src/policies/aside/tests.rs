@@ -23,7 +23,7 @@ fn large() -> (Policy, Arc<Aside>, UnboundedReceiver<String>) {
     let wake = move |woken: Woken<'_>| {
         let _ = sender.send(format!("{woken:?}"));
     };
-    (policy, Arc::new(Aside::new(Arc::new(wake))), woken)
+    (policy, Arc::new(Aside::new(Arc::new(wake), true)), woken)
 }
 
 fn answers(name: &str, ready: Status, second: i64) -> NodeAnswers {
@@ -134,4 +134,16 @@ async fn a_rule_is_checked_once_as_long_as_it_is_the_same() {
     aside.checked(&rule("{}", false), Ok(()));
     assert_eq!(accepts(&rule("{}", false)), Some(Ok(())));
     assert!(woken.try_recv().is_err(), "nobody else was woken");
+}
+
+#[test]
+fn a_small_policy_is_asked_aside_once_it_was_slow() {
+    let of = |is_large| Aside::new(Arc::new(|_: Woken<'_>| {}), is_large);
+    assert!(of(true).is_used());
+    let small = of(false);
+    small.took(SLOW);
+    assert!(!small.is_used());
+    small.took(SLOW + Duration::from_nanos(1));
+    small.took(Duration::ZERO);
+    assert!(small.is_used() && !small.is_large());
 }

@@ -63,7 +63,13 @@ fn what_cannot_be_asked_for_is_refused_by_its_field() {
         (
             json!({"module": {"builtin": {"name": "default"}}, "signature": {"keys": []}}),
             Step::Verified,
-            "spec.signature.keys: ",
+            "spec.signature: ",
+        ),
+        (
+            json!({"module": {"builtin": {"name": "default"}},
+                   "signature": {"keyless": [{"issuer": "https://a.example", "identity": ""}]}}),
+            Step::Verified,
+            "spec.signature.keyless[0]: the identity \"\"",
         ),
         (
             json!({"module": {"builtin": {"name": "default"}}, "digest": "x"}),

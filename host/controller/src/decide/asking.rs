@@ -1,0 +1,117 @@
+//! What a policy says of a node, and whether it would go on saying so.
+
+use std::sync::{Arc, PoisonError};
+
+use planner::Timestamp;
+use planner::bootstrap;
+use planner::facts::{Node, Taint};
+use planner::question::{NodeAnswers, Question};
+use planner::related::Related;
+use planner::rule::Rule;
+use planner::verdict::{Decision, Failure, TaintAction, Verdict};
+
+use super::ActiveRule;
+use crate::policies::Asked;
+
+/// [`Failure::kind`] of a policy that wants the taint away where it is, and there where it is not.
+const FLAPS: &str = "TaintFlaps";
+
+/// None: the policy has not answered yet, and the node will be due then.
+pub(super) fn ask(
+    node: &Arc<Node>,
+    related: &Related,
+    active: &ActiveRule,
+    replaced: Option<&Rule>,
+    now: Timestamp,
+) -> Option<Asked> {
+    let rule = &active.rule;
+    let answers = NodeAnswers {
+        node: Arc::clone(node),
+        related: related.clone(),
+        taint: rule.taint.clone(),
+        completion: bootstrap::completion_with(node, rule, replaced),
+        rebooted: bootstrap::rebooted(node, rule, replaced, now),
+        now,
+    };
+    let mut asked = answered(active, answers.clone())?;
+    if let Some(failure) = flaps(active, answers, &asked.verdict) {
+        asked.verdict.result = Err(failure);
+    }
+    Some(asked)
+}
+
+fn answered(active: &ActiveRule, mut answers: NodeAnswers) -> Option<Asked> {
+    if let Some(verdict) = recalled(active, &mut answers) {
+        active.policy.recalled(&active.rule, &answers.node.name);
+        return Some(Asked {
+            verdict,
+            took: None,
+        });
+    }
+    active.policy.ask(&active.memo, &active.rule, answers)
+}
+
+fn recalled(active: &ActiveRule, answers: &mut NodeAnswers) -> Option<Verdict> {
+    let memo = active.memo.read().unwrap_or_else(PoisonError::into_inner);
+    memo.recall(answers)
+}
+
+/// What a decision does to a node is a fact of that node afterwards. A policy that then decides the opposite
+/// would have its taint come and go without end: it is told so before the first time, and the node stays as it
+/// is. Whoever does not ask whether the node is tainted cannot do that.
+fn flaps(active: &ActiveRule, mut answers: NodeAnswers, verdict: &Verdict) -> Option<Failure> {
+    let tainted = answers.node.has_taint(&answers.taint);
+    let own = &answers.taint;
+    let asks = |question: &Question| match question {
+        Question::Tainted => true,
+        Question::HasTaint { key, effect } => *key == own.key && *effect == own.effect,
+        _ => false,
+    };
+    if !verdict.reads.iter().any(|read| asks(&read.question)) || !changes(active, verdict, tainted)
+    {
+        return None;
+    }
+    let mut node = (*answers.node).clone();
+    if tainted {
+        node.taints.retain(|taint| !taint.is(own));
+    } else {
+        node.taints.push(Taint {
+            key: own.key.clone(),
+            effect: Some(own.effect),
+            value: String::new(),
+        });
+    }
+    answers.node = Arc::new(node);
+    // What takes its time is not asked twice: it will have answered after the first change.
+    let after = recalled(active, &mut answers).or_else(|| {
+        active
+            .policy
+            .ask_at_once(&active.memo, &active.rule, answers)
+    })?;
+    changes(active, &after, !tainted).then(|| Failure {
+        kind: FLAPS,
+        message: format!(
+            "the policy wants taint '{own}' on this node while it is not there, and off it while it is: it would \
+             come and go for ever; its answer must not turn with the taint that follows from it",
+            own = active.rule.taint
+        ),
+    })
+}
+
+/// Would it change a node that is tainted like this? Who completes a bootstrap does so once.
+fn changes(active: &ActiveRule, verdict: &Verdict, tainted: bool) -> bool {
+    let instead = active.policy.instead(verdict);
+    let verdict = instead.as_ref().unwrap_or(verdict);
+    match &verdict.result {
+        Ok(Decision {
+            complete_bootstrap: true,
+            ..
+        })
+        | Err(_) => false,
+        Ok(decision) => match decision.taint {
+            TaintAction::Present => !tainted,
+            TaintAction::Absent => tainted,
+            TaintAction::Keep => false,
+        },
+    }
+}
