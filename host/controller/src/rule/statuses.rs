@@ -72,8 +72,8 @@ impl Last {
             Outcome::Seen(stored) => stored.as_deref() == shown,
             Outcome::NotSeen(version) => {
                 Stored::is_newer(version, object.resource_version().as_deref())
-                    // Another write came on top before the watch showed it.
-                    || shown.is_some_and(|shown| status::same(shown, desired))
+                    // Another write came on top before the watch showed it. Its times may be another's.
+                    || shown.is_some_and(|shown| *shown == self.sent)
             }
         };
         is_there && status::same(&self.sent, desired)
@@ -139,5 +139,40 @@ impl Statuses {
                  suspend, budget, replaces and policy: `host crd | kubectl apply -f -` installs ours; all else works"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(version: &str, time: &str) -> NodeReadinessRule {
+        let condition = json!({"type": "Ready", "status": "True", "observedGeneration": 1,
+                               "lastTransitionTime": time, "reason": "Enforced", "message": ""});
+        serde_json::from_value(json!({
+            "metadata": {"name": "agent", "uid": "u-1", "resourceVersion": version},
+            "spec": {"conditions": [{"type": "A", "requiredStatus": "True"}],
+                     "enforcementMode": "continuous", "nodeSelector": {},
+                     "taint": {"key": "readiness.k8s.io/agent", "effect": "NoSchedule"}},
+            "status": {"conditions": [condition]}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_write_on_top_before_the_watch_showed_ours_is_seen_by_its_times_too() {
+        let [ours, theirs] = ["2026-01-01T00:00:02Z", "2026-01-01T00:00:01Z"];
+        let sent = object("5", ours).status.unwrap();
+        let last = Last {
+            uid: "u-1".to_owned(),
+            at: Instant::now(),
+            sent: sent.clone(),
+            stored: Outcome::NotSeen("5".to_owned()),
+        };
+        let needless = |version, time| last.makes_needless(&sent, &object(version, time));
+        assert!(needless("4", theirs), "it does not show ours yet");
+        assert!(needless("7", ours), "something else was written");
+        assert!(!needless("7", theirs));
     }
 }
