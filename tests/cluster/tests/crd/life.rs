@@ -28,7 +28,9 @@ pub(crate) async fn compat_001_names_and_scope(server: &mut Server) {
 
 pub(crate) async fn compat_002_columns(server: &mut Server, cluster: &Cluster) {
     let case = "compat_002_columns";
-    server.create(&rule("/spec/dryRun", json!(true))).await;
+    let mut dry = rule("/spec/dryRun", json!(true));
+    dry["spec"]["policy"] = json!({"name": "steady"});
+    server.create(&dry).await;
     let print = |args: &[&str]| {
         let text = cluster.plane.kubectl_ok(args).unwrap();
         let words = |line: &str| {
@@ -60,7 +62,8 @@ pub(crate) async fn compat_002_columns(server: &mut Server, cluster: &Cluster) {
         .await;
     let table = print(&["get", "nrr", "-o", "wide"]);
     server.expect(
-        table[0][6..] == ["READY", "NODES", "HELD"] && table[1][6..] == ["True", "7", "3"],
+        table[0][6..] == ["READY", "NODES", "HELD", "POLICY"]
+            && table[1][6..] == ["True", "7", "3", "steady"],
         || format!("{case}: {table:?}"),
     );
     server.delete("case").await;
