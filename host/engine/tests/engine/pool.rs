@@ -72,7 +72,7 @@ fn with_large_memories_the_default_policy_is_compiled_at_the_start() {
     assert_eq!(policy.digest(), ENGINE.default_policy().unwrap().digest());
     let failure = hostile(&engine).evaluate(&Arc::new(rule("allocate")), bare());
     let message = failure.result.unwrap_err().message;
-    assert!(message.ends_with("33554432 are allowed"), "{message}");
+    assert!(message.ends_with("; 32 MiB are allowed"), "{message}");
 }
 
 #[test]
