@@ -3,9 +3,9 @@
 
 mod parameters;
 
-use guest_sdk::{
-    Completion, Decision, Description, Enforcement, Facts, Finding, Policy, Problem, Problems, Rule,
-};
+use guest_sdk::{Decision, Description, Facts, Policy, Problem, Problems, Rule};
+
+use parameters::Wanted;
 
 /// The policy.
 #[derive(Debug)]
@@ -26,28 +26,10 @@ impl Policy for CsiReady {
 
     fn evaluate(facts: &Facts) -> Result<Decision, String> {
         let wanted = parameters::read(&facts.rule.parameters()).map_err(Problems::first)?;
-        let bootstrap = facts.rule.enforcement() == Enforcement::BootstrapOnly;
-        // Then its drivers do not matter any more, and their changes bring no node back.
-        if bootstrap && facts.bootstrap.completed() != Completion::None {
-            return Ok(Decision::keep("BootstrapAlreadyCompleted"));
-        }
-        let (satisfied, mut findings) = facts.conditions(|_| true);
-        if !satisfied {
-            return Ok(Decision::present("ConditionsNotMet").findings(findings));
-        }
-        for driver in &wanted {
-            let missing = driver.missing(facts);
+        let look = |driver: &Wanted| {
             let words = format!("CSI driver {}", driver.name);
-            findings.push(Finding::other(words.as_str(), missing.is_none()));
-            if let Some(missing) = missing {
-                let decision = Decision::present("DriversNotRegistered").findings(findings);
-                return Ok(decision.message(format!("{words}: {missing}")));
-            }
-        }
-        Ok(match bootstrap {
-            true => Decision::absent("BootstrapCompleted").complete_bootstrap(),
-            false => Decision::absent("DriversRegistered"),
-        }
-        .findings(findings))
+            (words, driver.missing(facts))
+        };
+        Ok(facts.wait_for(&wanted, look, "DriversRegistered", "DriversNotRegistered"))
     }
 }

@@ -3,9 +3,9 @@
 
 mod parameters;
 
-use guest_sdk::{
-    Completion, Decision, Description, Enforcement, Facts, Finding, Policy, Problem, Problems, Rule,
-};
+use guest_sdk::{Decision, Description, Facts, Policy, Problem, Problems, Rule};
+
+use parameters::Wanted;
 
 /// The policy.
 #[derive(Debug)]
@@ -26,28 +26,7 @@ impl Policy for DevicesReady {
 
     fn evaluate(facts: &Facts) -> Result<Decision, String> {
         let wanted = parameters::read(&facts.rule.parameters()).map_err(Problems::first)?;
-        let bootstrap = facts.rule.enforcement() == Enforcement::BootstrapOnly;
-        // Then its devices do not matter any more, and their changes bring no node back.
-        if bootstrap && facts.bootstrap.completed() != Completion::None {
-            return Ok(Decision::keep("BootstrapAlreadyCompleted"));
-        }
-        let (satisfied, mut findings) = facts.conditions(|_| true);
-        if !satisfied {
-            return Ok(Decision::present("ConditionsNotMet").findings(findings));
-        }
-        for devices in &wanted {
-            let missing = devices.missing(facts);
-            let words = devices.words();
-            findings.push(Finding::other(words.as_str(), missing.is_none()));
-            if let Some(missing) = missing {
-                let decision = Decision::present("DevicesNotReady").findings(findings);
-                return Ok(decision.message(format!("{words}: {missing}")));
-            }
-        }
-        Ok(match bootstrap {
-            true => Decision::absent("BootstrapCompleted").complete_bootstrap(),
-            false => Decision::absent("DevicesReady"),
-        }
-        .findings(findings))
+        let look = |devices: &Wanted| (devices.words(), devices.missing(facts));
+        Ok(facts.wait_for(&wanted, look, "DevicesReady", "DevicesNotReady"))
     }
 }

@@ -3,9 +3,7 @@
 
 mod parameters;
 
-use guest_sdk::{
-    Completion, Decision, Description, Enforcement, Facts, Finding, Policy, Problem, Problems, Rule,
-};
+use guest_sdk::{Decision, Description, Facts, Policy, Problem, Problems, Rule};
 
 use parameters::Wanted;
 
@@ -28,42 +26,23 @@ impl Policy for PodsReady {
 
     fn evaluate(facts: &Facts) -> Result<Decision, String> {
         let wanted = parameters::read(&facts.rule.parameters()).map_err(Problems::first)?;
-        let bootstrap = facts.rule.enforcement() == Enforcement::BootstrapOnly;
-        // Then its pods do not matter any more, and their changes bring no node back.
-        if bootstrap && facts.bootstrap.completed() != Completion::None {
-            return Ok(Decision::keep("BootstrapAlreadyCompleted"));
-        }
-        let (satisfied, mut findings) = facts.conditions(|_| true);
-        if !satisfied {
-            return Ok(Decision::present("ConditionsNotMet").findings(findings));
-        }
-        for pods in &wanted {
-            let met = facts.pods.all_ready(&pods.which, pods.ready_for);
-            findings.push(Finding::other(pods.words.as_str(), met));
-            if !met {
-                let decision = Decision::present("PodsNotReady").findings(findings);
-                return Ok(decision.message(missing(facts, pods)));
-            }
-        }
-        Ok(match bootstrap {
-            true => Decision::absent("BootstrapCompleted").complete_bootstrap(),
-            false => Decision::absent("PodsReady"),
-        }
-        .findings(findings))
+        let look = |pods: &Wanted| (pods.words.clone(), missing(facts, pods));
+        Ok(facts.wait_for(&wanted, look, "PodsReady", "PodsNotReady"))
     }
 }
 
-/// Why these pods do not do.
-fn missing(facts: &Facts, pods: &Wanted) -> String {
-    let words = &pods.words;
-    if !facts.pods.has(&pods.which) {
-        format!("{words}: there is no pod on the node")
+/// Why these pods do not do, if they do not.
+fn missing(facts: &Facts, pods: &Wanted) -> Option<String> {
+    if facts.pods.all_ready(&pods.which, pods.ready_for) {
+        None
+    } else if !facts.pods.has(&pods.which) {
+        Some("there is no pod on the node".to_owned())
     } else if pods.lasting.is_empty() {
-        format!("{words}: not every pod on the node is Ready")
+        Some("not every pod on the node is Ready".to_owned())
     } else {
-        format!(
-            "{words}: not every pod on the node has been Ready for {}",
+        Some(format!(
+            "not every pod on the node has been Ready for {}",
             pods.lasting
-        )
+        ))
     }
 }
