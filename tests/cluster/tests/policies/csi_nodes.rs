@@ -1,10 +1,8 @@
 //! A policy that asks about CSI drivers: the objects of `examples/csi-ready`, in a cluster whose CSINodes a test writes.
 
-use cluster_tests::{Cluster, worker};
-use planner::rule::Status;
+use cluster_tests::Cluster;
 
-use crate::rights::{OF_POLICIES, right_to_see, start_host, with_user};
-use crate::world::{message, until_of};
+use crate::rights::{right_to_see, with_example};
 
 const TAINT: &str = "readiness.k8s.io/storage";
 const POLICY: &str = "csi-ready";
@@ -22,25 +20,9 @@ async fn until_tainted(cluster: &Cluster, tainted: bool) {
 
 #[tokio::test]
 async fn a_node_is_held_until_its_driver_is_registered_and_whenever_that_goes() {
-    let cluster = with_user(&[OF_POLICIES]).await;
-    cluster.create_node(&worker(NODE, false)).await.unwrap();
-    let ready = cluster.set_condition(NODE, "Ready", "True").await;
-    ready.unwrap();
-    let rule = example("rule.yaml").replace("bootstrap-only", "continuous");
-    for objects in [&example("policy.yaml"), &rule] {
-        cluster.apply(objects).unwrap();
-    }
-    let host = start_host(&cluster).await;
-    let (no, yes) = (Status::False, Status::True);
-    let status = until_of(&cluster, POLICY, "FactsAvailable", no, "Forbidden").await;
-    let said = message(&status, "FactsAvailable");
-    for part in ["policyFacts.csiNodes", "\"csinodes\""] {
-        assert!(said.contains(part), "{said}");
-    }
-    cluster
-        .apply(&right_to_see("storage.k8s.io", "csinodes", None))
-        .unwrap();
-    until_of(&cluster, POLICY, "Ready", yes, "Decides").await;
+    let right = right_to_see("storage.k8s.io", "csinodes", None);
+    let says = ["policyFacts.csiNodes", "\"csinodes\""];
+    let (cluster, host) = with_example(POLICY, NODE, says, &right).await;
     until_tainted(&cluster, true).await;
 
     // Another node's, then one without its zone, then the driver; and all of it again.

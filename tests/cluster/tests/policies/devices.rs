@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cluster_tests::Cluster;
 use cluster_tests::proxy::{Fault, Proxy};
-use cluster_tests::{Cluster, worker};
 use futures::FutureExt;
 use http::StatusCode;
 use k8s_openapi::api::core::v1::Node;
@@ -14,7 +14,7 @@ use kube::api::{Patch, PatchParams};
 use planner::rule::Status;
 use serde_json::json;
 
-use crate::rights::{OF_POLICIES, right_to_see, start_host, with_user};
+use crate::rights::{right_to_see, with_example};
 use crate::world::{message, start, until_of};
 
 const TAINT: &str = "readiness.k8s.io/devices";
@@ -43,24 +43,9 @@ async fn set_gpus(cluster: &Cluster, number: &str) {
 
 #[tokio::test]
 async fn a_node_is_held_until_its_devices_are_there_and_whenever_they_go() {
-    let cluster = with_user(&[OF_POLICIES]).await;
-    cluster.create_node(&worker(NODE, false)).await.unwrap();
-    let ready = cluster.set_condition(NODE, "Ready", "True").await;
-    ready.unwrap();
-    let rule = example("rule.yaml").replace("bootstrap-only", "continuous");
-    for objects in [&example("policy.yaml"), &rule] {
-        cluster.apply(objects).unwrap();
-    }
-    let host = start_host(&cluster).await;
-    let (no, yes) = (Status::False, Status::True);
-    let status = until_of(&cluster, POLICY, "FactsAvailable", no, "Forbidden").await;
-    let said = message(&status, "FactsAvailable");
-    for part in ["policyFacts.resourceSlices", "\"resourceslices\""] {
-        assert!(said.contains(part), "{said}");
-    }
     let right = right_to_see("resource.k8s.io", "resourceslices", None);
-    cluster.apply(&right).unwrap();
-    until_of(&cluster, POLICY, "Ready", yes, "Decides").await;
+    let says = ["policyFacts.resourceSlices", "\"resourceslices\""];
+    let (cluster, host) = with_example(POLICY, NODE, says, &right).await;
     until_tainted(&cluster, true).await;
 
     set_gpus(&cluster, "8").await;

@@ -6,7 +6,7 @@ use control_plane::{Options, User};
 use planner::rule::Status;
 use serde_json::json;
 
-use crate::world::{apply, rule, until, until_stalled};
+use crate::world::{apply, message, rule, until, until_of, until_stalled};
 
 pub const USER: &str = "host";
 const OTHER: &str = "readiness.k8s.io/other";
@@ -47,6 +47,39 @@ roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: host-{resour
 subjects: [{{kind: User, name: {USER}, apiGroup: rbac.authorization.k8s.io}}]
 "
     )
+}
+
+/// A host with a node that is Ready and the objects of the example that has the policy's name, the rule continuous.
+/// Until the host has this right, the policy's status says which is missing; then it decides.
+pub async fn with_example(
+    policy: &str,
+    node: &str,
+    says: [&str; 2],
+    right: &str,
+) -> (Cluster, Host) {
+    let cluster = with_user(&[OF_POLICIES]).await;
+    cluster.create_node(&worker(node, false)).await.unwrap();
+    let ready = cluster.set_condition(node, "Ready", "True").await;
+    ready.unwrap();
+    let example = cli_tests::program::workspace()
+        .join("examples")
+        .join(policy);
+    for file in ["policy.yaml", "rule.yaml"] {
+        let objects = std::fs::read_to_string(example.join(file)).unwrap();
+        cluster
+            .apply(&objects.replace("bootstrap-only", "continuous"))
+            .unwrap();
+    }
+    let host = start_host(&cluster).await;
+    let (no, yes) = (Status::False, Status::True);
+    let status = until_of(&cluster, policy, "FactsAvailable", no, "Forbidden").await;
+    let said = message(&status, "FactsAvailable");
+    for part in says {
+        assert!(said.contains(part), "{said}");
+    }
+    cluster.apply(right).unwrap();
+    until_of(&cluster, policy, "Ready", yes, "Decides").await;
+    (cluster, host)
 }
 
 /// A cluster with both definitions and a user who may enforce rules, and no more than these rights.
