@@ -27,12 +27,16 @@ async fn a_deadlock_is_built_noticed_and_mended() {
 
     let agent = Endpoint::start().await.unwrap();
     let (mut page, shell) = page("deadlock", &guide.cluster);
-    // The node joins when the rule is there.
+    // The node joins when the rule is there, with its taint: else the DaemonSet controller, to which a node is worth
+    // a pod before it is Ready, may be faster than the host.
+    let mut node = linux_worker("worker-1", None);
+    let taint = ["readiness.k8s.io/agent", "pending", "NoSchedule"];
+    node.taints.push(taint.map(str::to_owned).into());
     let joined = async {
         let rules = guide.cluster.rules();
         let exists = || async { Ok(rules.get_opt("agent").await?.is_some()) };
         wait::until_true("the rule is there", exists).await.unwrap();
-        guide.join(&linux_worker("worker-1", None)).await.unwrap();
+        guide.join(&node).await.unwrap();
     };
     let (built, ()) = tokio::join!(page.section("Build it", &shell), joined);
     built.unwrap();

@@ -14,7 +14,9 @@ const NAMESPACE: &str = "kube-system";
 /// The pod of a DaemonSet that the scheduler bound to a node.
 pub async fn on_node(guide: &Guide, daemon_set: &str, node: &str) -> Pod {
     let pods = guide.pods(NAMESPACE, &format!("app={daemon_set}"));
-    let bound = |pod: &Pod| (node_of(pod).as_deref() == Some(node)).then(|| pod.clone());
+    let stays = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
+    let bound =
+        |pod: &Pod| (node_of(pod).as_deref() == Some(node) && stays(pod)).then(|| pod.clone());
     pods.until(&format!("is bound to {node}"), bound)
         .await
         .unwrap()
