@@ -21,7 +21,7 @@ async fn until_tainted(cluster: &Cluster, tainted: bool) {
 }
 
 #[tokio::test]
-async fn a_node_is_held_until_its_driver_is_registered_and_whenever_that_goes() {
+async fn nrc_facts_a_node_is_held_until_its_driver_is_registered_and_whenever_that_goes() {
     let cluster = with_user(&[OF_POLICIES]).await;
     cluster.create_node(&worker(NODE, false)).await.unwrap();
     let ready = cluster.set_condition(NODE, "Ready", "True").await;

@@ -42,7 +42,7 @@ async fn set_gpus(cluster: &Cluster, number: &str) {
 }
 
 #[tokio::test]
-async fn a_node_is_held_until_its_devices_are_there_and_whenever_they_go() {
+async fn nrc_facts_a_node_is_held_until_its_devices_are_there_and_whenever_they_go() {
     let cluster = with_user(&[OF_POLICIES]).await;
     cluster.create_node(&worker(NODE, false)).await.unwrap();
     let ready = cluster.set_condition(NODE, "Ready", "True").await;
