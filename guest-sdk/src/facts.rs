@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use crate::source::Source;
 use crate::{
-    Completion, Csi, Devices, Effect, Enforcement, Lease, Matching, Pods, Requirement, Status,
+    Completion, Csi, DaemonSets, Devices, Effect, Enforcement, Lease, Matching, Pods, Requirement,
+    Status,
 };
 
 /// Everything that a policy can ask.
@@ -31,6 +32,8 @@ pub struct Facts {
     pub csi: Csi,
     /// The devices of the node that DRA drivers offer.
     pub devices: Devices,
+    /// The DaemonSets that should run on the node.
+    pub daemon_sets: DaemonSets,
 }
 
 impl Facts {
@@ -43,7 +46,8 @@ impl Facts {
             pods: Pods(source.clone()),
             lease: Lease(source.clone()),
             csi: Csi(source.clone()),
-            devices: Devices(source),
+            devices: Devices(source.clone()),
+            daemon_sets: DaemonSets(source),
         }
     }
 }

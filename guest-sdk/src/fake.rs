@@ -9,7 +9,7 @@ use crate::{Completion, Effect, Enforcement, Facts, Matching, Requirement, Statu
 #[path = "beyond/fake.rs"]
 mod beyond;
 
-pub use beyond::Pod;
+pub use beyond::{DaemonSet, Pod};
 
 /// A node and a rule, as a test wants them. Answers as the host does.
 ///
@@ -50,6 +50,7 @@ pub struct Fake {
     drivers: BTreeMap<String, Vec<String>>,
     /// How many there are, and whether each pool is complete.
     devices: BTreeMap<String, (u32, bool)>,
+    daemon_sets: Vec<DaemonSet>,
     asked: Asked,
 }
 

@@ -83,7 +83,7 @@
 //!   are to try.
 //! - A function that is never called does not become an import of the component. What is imported
 //!   is what an operator has to grant; what is about the node and its rule is granted unless somebody says
-//!   otherwise, and [`Pods`], [`Lease`], [`Csi`] and [`Devices`] are not.
+//!   otherwise, and [`Pods`], [`Lease`], [`Csi`], [`Devices`] and [`DaemonSets`] are not.
 //! - A panic is a trap: the evaluation fails, and the node stays as it is. Return `Err` with a sentence where a policy cannot decide.
 //! - Memory is never freed during an evaluation, only after it.
 //! - `format!` and `panic!` with arguments bring Rust's formatting into the module: some 10 kB.
@@ -92,6 +92,7 @@ extern crate self as guest_sdk;
 
 mod conditions;
 mod csi;
+mod daemon_sets;
 mod devices;
 mod duration;
 mod facts;
@@ -116,6 +117,7 @@ use __guest as source;
 use fake as source;
 
 pub use csi::Csi;
+pub use daemon_sets::{DaemonSetSelection, DaemonSets};
 pub use devices::Devices;
 pub use duration::milliseconds;
 pub use facts::{Bootstrap, Facts, Node, Rule, Time};

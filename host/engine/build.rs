@@ -16,7 +16,13 @@ use wit_parser::{Resolve, WorldItem};
 mod config;
 
 /// Policies in the box beside the default one. Compiled when one is asked for.
-const OTHERS: [&str; 4] = ["csi-ready", "devices-ready", "heartbeat", "pods-ready"];
+const OTHERS: [&str; 5] = [
+    "csi-ready",
+    "daemon-sets-ready",
+    "devices-ready",
+    "heartbeat",
+    "pods-ready",
+];
 
 fn main() {
     if let Err(error) = run() {

@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 use core::time::Duration;
 
 use crate::fake::{Fake, Source};
-use crate::{PodPhase, PodSelection};
+use crate::{DaemonSetSelection, PodPhase, PodSelection};
 
 /// A pod on the node, as a test wants it: running, not Ready, of the namespace `default`, of nobody.
 ///
@@ -100,7 +100,82 @@ impl Pod {
     }
 }
 
+/// A DaemonSet that should run on the node, as a test wants it: of the namespace `default`, with no pod there that
+/// is Ready.
+///
+/// ```
+/// use core::time::Duration;
+/// use guest_sdk::DaemonSetSelection;
+/// use guest_sdk::fake::{DaemonSet, Fake};
+///
+/// let cni = DaemonSet::new().label("tier", "node").ready_for(Duration::from_secs(30));
+/// let sets = Fake::new().daemon_set(cni.clone()).facts().daemon_sets;
+/// let node = DaemonSetSelection::new().label("tier", "node");
+/// assert!(sets.has(&node) && sets.all_pods_ready(&node, Duration::from_secs(30)));
+/// let two = Fake::new().daemon_set(cni).daemon_set(DaemonSet::new().label("tier", "node"));
+/// assert!(!two.facts().daemon_sets.all_pods_ready(&node, Duration::ZERO));
+/// let none = Fake::new().facts().daemon_sets;
+/// assert!(!none.all_pods_ready(&node, Duration::ZERO));
+/// ```
+#[derive(Debug, Clone)]
+pub struct DaemonSet {
+    namespace: String,
+    labels: Vec<(String, String)>,
+    ready: Option<Duration>,
+}
+
+impl Default for DaemonSet {
+    fn default() -> Self {
+        Self {
+            namespace: "default".into(),
+            labels: Vec::new(),
+            ready: None,
+        }
+    }
+}
+
+impl DaemonSet {
+    /// A DaemonSet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(mut self, name: &str) -> Self {
+        self.namespace = name.into();
+        self
+    }
+
+    /// A label of its own.
+    #[must_use]
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.push((key.into(), value.into()));
+        self
+    }
+
+    /// It has a pod on the node that has been Ready for this long.
+    #[must_use]
+    pub fn ready_for(mut self, lasting: Duration) -> Self {
+        self.ready = Some(lasting);
+        self
+    }
+
+    fn is(&self, which: &DaemonSetSelection) -> bool {
+        let namespace = which.namespace.as_ref();
+        namespace.is_none_or(|name| *name == self.namespace)
+            && which.labels.iter().all(|label| self.labels.contains(label))
+    }
+}
+
 impl Fake {
+    /// A DaemonSet that should run on the node.
+    #[must_use]
+    pub fn daemon_set(mut self, daemon_set: DaemonSet) -> Self {
+        self.daemon_sets.push(daemon_set);
+        self
+    }
+
     /// A pod on the node.
     #[must_use]
     pub fn pod(mut self, pod: Pod) -> Self {
@@ -223,6 +298,32 @@ impl Source {
         let known = self.0.devices.get(driver);
         known.map_or(0, |known| known.0) >= at_least
     }
+
+    pub(crate) fn has_daemon_set(&self, which: &DaemonSetSelection) -> bool {
+        self.record(format!("has-daemon-set({})", sets_shown(which)));
+        self.0.daemon_sets.iter().any(|set| set.is(which))
+    }
+
+    pub(crate) fn all_daemon_set_pods_ready(
+        &self,
+        which: &DaemonSetSelection,
+        at_least: u64,
+    ) -> bool {
+        let (at_least, shown) = (Duration::from_millis(at_least), sets_shown(which));
+        self.record(format!("all-daemon-set-pods-ready({shown}, {at_least:?})"));
+        let meant = || self.0.daemon_sets.iter().filter(|set| set.is(which));
+        let ready = |set: &DaemonSet| set.ready.is_some_and(|lasting| lasting >= at_least);
+        meant().next().is_some() && meant().all(ready)
+    }
+}
+
+/// Such as `kube-system tier=node`; `*` for all.
+fn sets_shown(which: &DaemonSetSelection) -> String {
+    shown(&PodSelection {
+        namespace: which.namespace.clone(),
+        labels: which.labels.clone(),
+        ..PodSelection::default()
+    })
 }
 
 /// Such as `kube-system DaemonSet/cni app=cni`; `*` for all.

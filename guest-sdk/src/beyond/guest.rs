@@ -1,8 +1,8 @@
 //! On wasm: what stands beside the node comes from the host too.
 
 use crate::__guest::Source;
-use crate::__guest::bindings::node_readiness::policy::{csi, devices, lease, pods};
-use crate::{PodPhase, PodSelection};
+use crate::__guest::bindings::node_readiness::policy::{csi, daemonsets, devices, lease, pods};
+use crate::{DaemonSetSelection, PodPhase, PodSelection};
 
 impl Source {
     pub(crate) fn has_pod(&self, which: &PodSelection) -> bool {
@@ -50,6 +50,29 @@ impl Source {
 
     pub(crate) fn has_devices(&self, driver: &str, at_least: u32) -> bool {
         devices::has_devices(driver, at_least)
+    }
+
+    pub(crate) fn has_daemon_set(&self, which: &DaemonSetSelection) -> bool {
+        daemonsets::has_daemon_set(&daemon_sets(which))
+    }
+
+    pub(crate) fn all_daemon_set_pods_ready(
+        &self,
+        which: &DaemonSetSelection,
+        at_least: u64,
+    ) -> bool {
+        daemonsets::all_daemon_set_pods_ready(&daemon_sets(which), at_least)
+    }
+}
+
+fn daemon_sets(which: &DaemonSetSelection) -> daemonsets::Selection {
+    let label = |(key, value): &(String, String)| daemonsets::Label {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    daemonsets::Selection {
+        namespace: which.namespace.clone(),
+        labels: which.labels.iter().map(label).collect(),
     }
 }
 

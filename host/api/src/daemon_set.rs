@@ -4,16 +4,17 @@
 //! A rule whose taint keeps away the pods that report its condition waits for ever: on no node that
 //! carries the taint can they begin. Everybody builds that once.
 
+mod placed;
 mod ring;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorTerm, Toleration};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
-    LabelSelector, LabelSelectorRequirement, ObjectMeta, Time,
-};
+use k8s_openapi::api::core::v1::{NodeSelector, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use planner::daemon_sets;
 use planner::facts::Texts;
 use planner::rule::{Effect, Rule, TaintId};
 use serde::{Deserialize, Deserializer};
@@ -23,6 +24,7 @@ use crate::selector::Selector;
 use crate::slim::resource;
 use crate::toleration::{Taint, tolerates};
 
+pub use placed::Placed;
 pub use ring::{Ring, rings};
 
 /// What the pods of a DaemonSet report where no container says so: condition types, separated by
@@ -35,12 +37,13 @@ const CHECKS: &str = "CHECKS";
 /// A DaemonSet as it was read.
 #[derive(Debug, Clone)]
 pub struct DaemonSet {
-    /// Name, namespace, and whether it is being deleted.
+    /// Name, namespace, resource version, and whether it is being deleted.
     pub metadata: ObjectMeta,
     /// Condition types that its pods report, sorted.
     reports: Vec<String>,
-    tolerations: Vec<Toleration>,
-    /// Its pods run on the nodes that one of them selects.
+    /// Where its pods should run.
+    pub placed: Arc<Placed>,
+    /// Its pods can run on the nodes that one of them selects.
     places: Vec<Selector>,
 }
 
@@ -103,7 +106,7 @@ impl DaemonSet {
         };
         self.metadata.deletion_timestamp.is_none()
             && keeps_away(rule)
-            && !tolerates(&self.tolerations, taint)
+            && !tolerates(&self.placed.tolerations, taint)
     }
 
     /// `namespace/name`
@@ -156,6 +159,10 @@ struct WireMeta {
     name: Option<String>,
     #[serde(default)]
     namespace: Option<String>,
+    #[serde(default)]
+    resource_version: Option<String>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    labels: Texts,
     #[serde(default, deserialize_with = "lenient::or_default")]
     annotations: Texts,
     #[serde(default, deserialize_with = "lenient::mark")]
@@ -185,8 +192,10 @@ struct WirePod {
     init_containers: Vec<WireContainer>,
     #[serde(default, deserialize_with = "lenient::or_default")]
     tolerations: Vec<Toleration>,
-    #[serde(default)]
-    node_selector: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "lenient::string")]
+    node_name: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    node_selector: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "lenient::or_default")]
     affinity: WireAffinity,
 }
@@ -265,75 +274,33 @@ impl From<WireDaemonSet> for DaemonSet {
             .collect();
         reports.sort();
         reports.dedup();
+        let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+        let facts = daemon_sets::DaemonSet {
+            namespace: text(&metadata.namespace),
+            name: text(&metadata.name),
+            labels: metadata.labels,
+        };
+        let affinity = pod.affinity.node_affinity;
+        let placed = Placed {
+            facts: Arc::new(facts),
+            node_name: pod.node_name,
+            node_selector: pod.node_selector,
+            affinity: affinity.required_during_scheduling_ignored_during_execution,
+            tolerations: pod.tolerations,
+        };
         Self {
             metadata: ObjectMeta {
                 name: metadata.name,
                 namespace: metadata.namespace,
+                resource_version: metadata.resource_version,
                 deletion_timestamp: metadata.deletion_timestamp.map(Time),
                 ..ObjectMeta::default()
             },
             reports,
-            tolerations: pod.tolerations,
-            places: places(
-                pod.node_selector,
-                pod.affinity
-                    .node_affinity
-                    .required_during_scheduling_ignored_during_execution,
-            ),
+            places: placed.places(),
+            placed: Arc::new(placed),
         }
     }
-}
-
-/// The node selector, together with each of the terms of the affinity, of which one is enough.
-fn places(
-    labels: Option<BTreeMap<String, String>>,
-    affinity: Option<NodeSelector>,
-) -> Vec<Selector> {
-    let place = |expressions| {
-        let selector = LabelSelector {
-            match_labels: labels.clone(),
-            match_expressions: expressions,
-        };
-        // Where it cannot be told which nodes are meant, it may be any.
-        Selector::parse(&selector).unwrap_or_default()
-    };
-    match affinity {
-        None => vec![place(None)],
-        Some(affinity) => {
-            let terms = affinity.node_selector_terms.into_iter();
-            // A term without demands selects no node.
-            let terms = terms.filter(|term| !is_empty(term));
-            terms.map(|term| place(Some(demands(term)))).collect()
-        }
-    }
-}
-
-fn is_empty(term: &NodeSelectorTerm) -> bool {
-    let expressions = [&term.match_expressions, &term.match_fields];
-    expressions
-        .into_iter()
-        .flatten()
-        .all(|expressions| expressions.is_empty())
-}
-
-/// What a term asks of labels. Of a comparison of numbers only that the label is there; and nothing of
-/// fields: which node has which name is not known here.
-fn demands(term: NodeSelectorTerm) -> Vec<LabelSelectorRequirement> {
-    let expressions = term.match_expressions.unwrap_or_default().into_iter();
-    expressions
-        .map(|expression| {
-            let compares = matches!(expression.operator.as_str(), "Gt" | "Lt");
-            LabelSelectorRequirement {
-                key: expression.key,
-                operator: if compares {
-                    "Exists".to_owned()
-                } else {
-                    expression.operator
-                },
-                values: expression.values.filter(|_| !compares),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ pub struct ReadinessPolicySpec {
     /// `node-readiness:policy/node`, `/rule`, `/bootstrap` and `/time`. With `node-readiness:policy/pods` it may
     /// ask about the pods on the node, with `node-readiness:policy/lease` about its lease, with
     /// `node-readiness:policy/csi` about its CSI drivers, with `node-readiness:policy/devices` about the devices
-    /// of DRA drivers.
+    /// of DRA drivers, with `node-readiness:policy/daemonsets` about the DaemonSets that should run on it.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(
         length(max = 32),

@@ -104,11 +104,11 @@ All given rules are put beside each node together. What a node carries for rules
 A rule without a metadata.uid is recognised by its name where a node records completions or ownership. A node \
 without a status shows none of its conditions.
 
-DaemonSets among the nodes are looked at for one thing: a warning says where pods that report a condition (by the \
-variable CONDITION_TYPE or CHECKS of a container, or the annotation readiness.node.x-k8s.io/reports) do not tolerate \
-the taint of a rule that waits for it, or where those of several rules keep each other away. Pods, leases, CSINodes \
-and ResourceSlices among the nodes are those that a policy can ask about; of a cluster they are read only where one \
-does.
+DaemonSets among the nodes are looked at for a warning: it says where pods that report a condition (by the variable \
+CONDITION_TYPE or CHECKS of a container, or the annotation readiness.node.x-k8s.io/reports) do not tolerate the taint \
+of a rule that waits for it, or where those of several rules keep each other away. They, and pods, leases, CSINodes \
+and ResourceSlices among the nodes, are those that a policy can ask about; but for DaemonSets they are read of a \
+cluster only where one does.
 
 The result is one entry for each rule and node that the rule selects, and for each node on which a rule that does \
 not select it holds a taint of its own; sorted by node, then rule. The JSON has `apiVersion: \
@@ -195,7 +195,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         }
         None => cluster::objects(kubeconfig.as_deref(), &asked)?,
     };
-    let related = given.related();
+    let related = given.related(&prefixes);
     let Given {
         mut nodes,
         daemon_sets,
@@ -375,6 +375,7 @@ fn tell_of_missing(rules: &[ActiveRule], given: &Given) {
                 Kind::Leases => given.leases.is_empty(),
                 Kind::CsiNodes => given.csi_nodes.is_empty(),
                 Kind::ResourceSlices => given.resource_slices.is_empty(),
+                Kind::DaemonSets => given.daemon_sets.is_empty(),
             };
             if is_missing && told.insert((policy, kind)) {
                 let objects = kind.objects();

@@ -172,7 +172,7 @@ pub fn decide<'a>(
     let started = Instant::now();
     let mut policies = Vec::new();
     let records = ownership::read(node, rules.prefixes);
-    let related = rules.related.of(&node.name);
+    let related = rules.related.of(node);
     let mut relevant = Vec::new();
     let mut verdicts = Vec::new();
     let mut selected = Vec::new();
@@ -204,7 +204,7 @@ pub fn decide<'a>(
         relevant.push(active);
     }
     let mut reads = verdicts.iter().flatten().flat_map(|verdict| &verdict.reads);
-    rules.related.was_read(&node.name, &related, &mut reads);
+    rules.related.was_read(node, &related, &mut reads);
     let instead: Vec<_> = relevant
         .iter()
         .zip(&verdicts)

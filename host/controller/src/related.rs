@@ -1,9 +1,10 @@
-//! What belongs to nodes and stands in other objects: watched while some policy asks about it, and at no
-//! other time.
+//! What belongs to nodes, or is about them, and stands in other objects: watched while some policy asks about
+//! it, and at no other time.
 //!
 //! Kept of it is what a policy can ask about ([`pods`]), and of each node the questions that were read
 //! ([`reads`]): a change that answers them as before brings no node back.
 
+mod daemon_sets;
 mod objects;
 mod pods;
 mod reads;
@@ -16,10 +17,13 @@ use engine::Policy;
 use planner::Timestamp;
 use planner::csi::Drivers;
 use planner::devices::Slices;
+use planner::facts::Node;
 use planner::lease::Lease;
 use planner::question::Read;
 use planner::related::{Kind, Lookup, Related};
+use planner::rule::TaintPrefixes;
 
+use daemon_sets::DaemonSets;
 use pods::Pods;
 use reads::Reads;
 
@@ -34,14 +38,17 @@ pub(crate) struct Known {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    /// What the keys of rules' taints may begin with: they keep no DaemonSet from being waited for.
+    prefixes: TaintPrefixes,
     states: BTreeMap<Kind, State>,
     pods: Pods,
     /// By the name of the node.
     leases: HashMap<Box<str>, Lease>,
     drivers: HashMap<Box<str>, Drivers>,
     slices: HashMap<Box<str>, Slices>,
+    daemon_sets: DaemonSets,
     reads: Reads,
 }
 
@@ -68,16 +75,25 @@ impl State {
     }
 }
 
-impl Default for Known {
-    fn default() -> Self {
+impl Known {
+    /// Nothing yet.
+    pub(crate) fn new(prefixes: TaintPrefixes) -> Self {
+        let inner = Inner {
+            prefixes,
+            states: BTreeMap::new(),
+            pods: Pods::default(),
+            leases: HashMap::new(),
+            drivers: HashMap::new(),
+            slices: HashMap::new(),
+            daemon_sets: DaemonSets::default(),
+            reads: Reads::default(),
+        };
         Self {
             wanted: tokio::sync::watch::Sender::new(BTreeSet::new()),
-            inner: Mutex::default(),
+            inner: Mutex::new(inner),
         }
     }
-}
 
-impl Known {
     /// These kinds are watched from now on, and no others.
     pub(crate) fn want(&self, kinds: BTreeSet<Kind>) {
         self.wanted.send_if_modified(|wanted| {
@@ -114,6 +130,7 @@ impl Known {
             Kind::Leases => inner.leases = HashMap::new(),
             Kind::CsiNodes => inner.drivers = HashMap::new(),
             Kind::ResourceSlices => inner.slices = HashMap::new(),
+            Kind::DaemonSets => inner.daemon_sets = DaemonSets::default(),
         }
     }
 
@@ -124,7 +141,8 @@ impl Known {
 }
 
 impl Inner {
-    fn of(&self, node: &str) -> Related {
+    fn of(&self, facts: &Node) -> Related {
+        let node = facts.name.as_str();
         let is_known = |kind| self.states.get(&kind) == Some(&State::Synced);
         Related {
             pods: is_known(Kind::Pods).then(|| self.pods.of(node)),
@@ -132,6 +150,8 @@ impl Inner {
                 .then(|| self.drivers.get(node).cloned().unwrap_or_default()),
             slices: is_known(Kind::ResourceSlices)
                 .then(|| self.slices.get(node).cloned().unwrap_or_default()),
+            daemon_sets: is_known(Kind::DaemonSets)
+                .then(|| self.daemon_sets.of(facts, &self.prefixes)),
             lease: is_known(Kind::Leases)
                 .then(|| self.leases.get(node).copied().unwrap_or_default()),
         }
@@ -139,21 +159,21 @@ impl Inner {
 }
 
 impl Lookup for Shared {
-    fn of(&self, node: &str) -> Related {
+    fn of(&self, node: &Node) -> Related {
         self.related.lock().of(node)
     }
 
     /// What changed since it was looked up may answer otherwise: nobody else would notice.
-    fn was_read(&self, node: &str, related: &Related, reads: &mut dyn Iterator<Item = &Read>) {
+    fn was_read(&self, node: &Node, related: &Related, reads: &mut dyn Iterator<Item = &Read>) {
         let mut inner = self.related.lock();
         let now = inner.of(node);
-        let Some(questions) = inner.reads.remember(node, reads) else {
+        let Some(questions) = inner.reads.remember(&node.name, reads) else {
             return;
         };
         let is_due = reads::differs(&questions, related, &now, Timestamp::now());
         drop(inner);
         if is_due {
-            self.nodes_due.add(node.to_owned());
+            self.nodes_due.add(node.name.clone());
         }
     }
 }

@@ -78,6 +78,7 @@ impl Shared {
                 .map(|node| Arc::clone(&node.facts))
                 .collect()
         };
+        let related = Known::new(limits.prefixes.clone());
         Self {
             client,
             policies,
@@ -90,7 +91,7 @@ impl Shared {
             policies_due: Queue::new(metrics.policy_queue.clone()),
             written: Written::default(),
             orphans: Orphans::default(),
-            related: Known::default(),
+            related,
             seats: Seats::new(facts),
             metrics,
             reporters: Arc::default(),

@@ -1,5 +1,6 @@
 //! The contract: its generated types, and how they become the planner's.
 
+use planner::daemon_sets::DaemonSetSelection;
 use planner::pods::{Controller, Label, Phase, PodSelection};
 use planner::question::Completion;
 use planner::rule::{Effect, Enforcement, Matching, Requirement, Status};
@@ -7,7 +8,7 @@ use planner::verdict::TaintAction;
 
 pub(crate) use generated::exports::node_readiness::policy::decide;
 pub(crate) use generated::node_readiness::policy::{
-    bootstrap, csi, devices, lease, node, pods, rule, time, types,
+    bootstrap, csi, daemonsets, devices, lease, node, pods, rule, time, types,
 };
 
 pub(crate) use surface::{INTERFACES, VERSION};
@@ -71,6 +72,19 @@ impl From<pods::Selection> for PodSelection {
         Self {
             namespace: selection.namespace,
             controller: controller.map(|pods::Controller { kind, name }| Controller { kind, name }),
+            labels: selection.labels.into_iter().map(label).collect(),
+        }
+    }
+}
+
+impl From<daemonsets::Selection> for DaemonSetSelection {
+    fn from(selection: daemonsets::Selection) -> Self {
+        let label = |label: daemonsets::Label| Label {
+            key: label.key,
+            value: label.value,
+        };
+        Self {
+            namespace: selection.namespace,
             labels: selection.labels.into_iter().map(label).collect(),
         }
     }

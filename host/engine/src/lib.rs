@@ -69,6 +69,10 @@ pub const BUILT_IN: &[(&str, &[u8])] = &[
         include_bytes!(concat!(env!("OUT_DIR"), "/csi-ready.wasm")),
     ),
     (
+        "daemon-sets-ready",
+        include_bytes!(concat!(env!("OUT_DIR"), "/daemon-sets-ready.wasm")),
+    ),
+    (
         "devices-ready",
         include_bytes!(concat!(env!("OUT_DIR"), "/devices-ready.wasm")),
     ),

@@ -129,7 +129,8 @@ impl Policy {
             name.split('@').next()
         });
         let of = |name| Kind::ALL.into_iter().find(|kind| kind.interface() == name);
-        names.filter_map(of).collect()
+        let kinds = names.filter_map(of);
+        kinds.flat_map(Kind::needs).copied().collect()
     }
 
     /// The values of labels and annotations that make a difference to it.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use planner::Timestamp;
-use planner::pods::PodSelection;
+use planner::pods::Label;
 use planner::question::{Answer, Answers, Completion, Question, Read};
 use planner::rule::{Rule, Status};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{ResourceLimiter, Result};
 
 use crate::class::Allowance;
-use crate::contract::{bootstrap, csi, devices, lease, node, pods, rule, time, types};
+use crate::contract::{bootstrap, csi, daemonsets, devices, lease, node, pods, rule, time, types};
 use crate::failure::Stop;
 use crate::grants::Grants;
 
@@ -165,19 +165,24 @@ fn bytes(question: &Question) -> usize {
         Question::HasPod { pods }
         | Question::HasReadyPod { pods, .. }
         | Question::AllPodsReady { pods, .. }
-        | Question::HasPodInPhase { pods, .. } => names_of(pods),
+        | Question::HasPodInPhase { pods, .. } => {
+            let controller = pods.controller.as_ref();
+            let controller = controller.map_or(0, |wanted| wanted.kind.len() + wanted.name.len());
+            controller + names(&pods.namespace, &pods.labels)
+        }
+        Question::HasDaemonSet { daemon_sets }
+        | Question::AllDaemonSetPodsReady { daemon_sets, .. } => {
+            names(&daemon_sets.namespace, &daemon_sets.labels)
+        }
     }
 }
 
-fn names_of(pods: &PodSelection) -> usize {
-    let namespace = pods.namespace.as_ref().map_or(0, String::len);
-    let controller = pods.controller.as_ref();
-    let controller = controller.map_or(0, |wanted| wanted.kind.len() + wanted.name.len());
-    let labels = pods.labels.iter();
+fn names(namespace: &Option<String>, labels: &[Label]) -> usize {
+    let labels = labels.iter();
     let labels: usize = labels
         .map(|label| label.key.len() + label.value.len())
         .sum();
-    namespace + controller + labels
+    labels + namespace.as_ref().map_or(0, String::len)
 }
 
 /// As the contract calls it.
@@ -209,6 +214,8 @@ fn name(question: &Question) -> &'static str {
         Question::HasTopologyKey { .. } => "csi.has-topology-key",
         Question::AllPoolsComplete { .. } => "devices.all-pools-complete",
         Question::HasDevices { .. } => "devices.has-devices",
+        Question::HasDaemonSet { .. } => "daemonsets.has-daemon-set",
+        Question::AllDaemonSetPodsReady { .. } => "daemonsets.all-daemon-set-pods-ready",
     }
 }
 
@@ -238,6 +245,9 @@ pub(crate) fn link(linker: &mut Linker<Sandbox>, grants: Grants) -> Result<()> {
     }
     if grants.has("devices") {
         devices::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
+    }
+    if grants.has("daemonsets") {
+        daemonsets::add_to_linker::<_, HasSelf<_>>(linker, |sandbox| sandbox)?;
     }
     Ok(())
 }

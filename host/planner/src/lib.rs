@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod break_glass;
 pub mod breaker;
 pub mod csi;
+pub mod daemon_sets;
 pub mod devices;
 pub mod facts;
 pub mod lease;

@@ -155,14 +155,7 @@ impl PodSelection {
         at_least: Duration,
         now: Timestamp,
     ) -> (Answer, Option<Timestamp>) {
-        let mut first = None;
-        for pod in self.running(pods) {
-            match pod.ready.lasted(at_least, now) {
-                yes @ (Answer::Bool(true), _) => return yes,
-                (_, until) => first = until.into_iter().chain(first).min(),
-            }
-        }
-        (Answer::Bool(false), first)
+        any_ready(self.running(pods), at_least, now)
     }
 
     /// `all-pods-ready`
@@ -172,19 +165,43 @@ impl PodSelection {
         at_least: Duration,
         now: Timestamp,
     ) -> (Answer, Option<Timestamp>) {
-        let mut found = false;
-        let mut last = None;
-        for pod in self.running(pods) {
-            found = true;
-            match pod.ready.lasted(at_least, now) {
-                (Answer::Bool(true), _) => {}
-                // Time alone does not do.
-                (_, None) => return (Answer::Bool(false), None),
-                (_, until) => last = last.max(until),
-            }
-        }
-        (Answer::Bool(found && last.is_none()), last)
+        let pods = self.running(pods);
+        all_of(pods.map(|pod| pod.ready.lasted(at_least, now)))
     }
+}
+
+/// Has one of these been Ready for so long?
+pub(crate) fn any_ready<'a>(
+    pods: impl Iterator<Item = &'a Pod>,
+    at_least: Duration,
+    now: Timestamp,
+) -> (Answer, Option<Timestamp>) {
+    let mut first = None;
+    for pod in pods {
+        match pod.ready.lasted(at_least, now) {
+            yes @ (Answer::Bool(true), _) => return yes,
+            (_, until) => first = until.into_iter().chain(first).min(),
+        }
+    }
+    (Answer::Bool(false), first)
+}
+
+/// Is there one, and is each of them so?
+pub(crate) fn all_of(
+    each: impl Iterator<Item = (Answer, Option<Timestamp>)>,
+) -> (Answer, Option<Timestamp>) {
+    let mut found = false;
+    let mut last = None;
+    for answer in each {
+        found = true;
+        match answer {
+            (Answer::Bool(true), _) => {}
+            // Time alone does not do.
+            (_, None) => return (Answer::Bool(false), None),
+            (_, until) => last = last.max(until),
+        }
+    }
+    (Answer::Bool(found && last.is_none()), last)
 }
 
 impl Ready {

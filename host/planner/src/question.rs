@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::daemon_sets::DaemonSetSelection;
 use crate::facts::{Node, Observed};
 use crate::pods::{Phase, PodSelection};
 use crate::related::Related;
@@ -114,6 +115,14 @@ pub enum Question {
     HasDevices {
         driver: String,
         at_least: u32,
+    },
+    HasDaemonSet {
+        daemon_sets: Box<DaemonSetSelection>,
+    },
+    AllDaemonSetPodsReady {
+        daemon_sets: Box<DaemonSetSelection>,
+        #[serde(rename = "atLeastMs", with = "millis")]
+        at_least: Duration,
     },
 }
 
@@ -245,7 +254,9 @@ impl Answers for NodeAnswers {
             | Question::HasDriver { .. }
             | Question::HasTopologyKey { .. }
             | Question::AllPoolsComplete { .. }
-            | Question::HasDevices { .. } => {
+            | Question::HasDevices { .. }
+            | Question::HasDaemonSet { .. }
+            | Question::AllDaemonSetPodsReady { .. } => {
                 let answer = self.related.answer(question, self.now);
                 answer.unwrap_or((Answer::Text(None), None))
             }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::csi::Drivers;
+use crate::daemon_sets::DaemonSets;
 use crate::devices::Slices;
+use crate::facts::Node;
 use crate::lease::Lease;
 use crate::pods::Pod;
 use crate::question::{Answer, Question, Read};
@@ -25,9 +27,11 @@ pub struct Related {
     pub drivers: Option<Drivers>,
     /// The ResourceSlices of its devices; none: it is not known which there are.
     pub slices: Option<Slices>,
+    /// The DaemonSets that should run a pod on it; none: it is not known which.
+    pub daemon_sets: Option<DaemonSets>,
 }
 
-/// A kind of objects that belong to nodes.
+/// A kind of objects that belong to nodes, or are about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Pods that are bound to it.
@@ -38,15 +42,18 @@ pub enum Kind {
     CsiNodes,
     /// The slices of its devices.
     ResourceSlices,
+    /// The DaemonSets that should run a pod on it.
+    DaemonSets,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Pods,
         Self::Leases,
         Self::CsiNodes,
         Self::ResourceSlices,
+        Self::DaemonSets,
     ];
 
     /// The interface of the contract by which a policy asks about them, without package and version.
@@ -56,6 +63,19 @@ impl Kind {
             Self::Leases => "lease",
             Self::CsiNodes => "csi",
             Self::ResourceSlices => "devices",
+            Self::DaemonSets => "daemonsets",
+        }
+    }
+
+    /// The kinds that are needed to answer questions about this one.
+    pub fn needs(self) -> &'static [Self] {
+        match self {
+            Self::Pods => &[Self::Pods],
+            Self::Leases => &[Self::Leases],
+            Self::CsiNodes => &[Self::CsiNodes],
+            Self::ResourceSlices => &[Self::ResourceSlices],
+            // Whether their pods run.
+            Self::DaemonSets => &[Self::DaemonSets, Self::Pods],
         }
     }
 
@@ -66,6 +86,7 @@ impl Kind {
             Self::Leases => "leases",
             Self::CsiNodes => "csinodes",
             Self::ResourceSlices => "resourceslices",
+            Self::DaemonSets => "daemonsets",
         }
     }
 }
@@ -81,6 +102,9 @@ impl Question {
             Self::HasLease | Self::RenewedWithin { .. } => Some(Kind::Leases),
             Self::HasDriver { .. } | Self::HasTopologyKey { .. } => Some(Kind::CsiNodes),
             Self::AllPoolsComplete { .. } | Self::HasDevices { .. } => Some(Kind::ResourceSlices),
+            Self::HasDaemonSet { .. } | Self::AllDaemonSetPodsReady { .. } => {
+                Some(Kind::DaemonSets)
+            }
             _ => None,
         }
     }
@@ -94,6 +118,7 @@ impl Related {
             lease: Some(Lease::Absent),
             drivers: Some(Drivers::default()),
             slices: Some(Slices::default()),
+            daemon_sets: Some(DaemonSets::default()),
         }
     }
 
@@ -119,6 +144,8 @@ impl Related {
                 .slices
                 .as_ref()
                 .and_then(|slices| of_slices(question, slices)),
+            Kind::DaemonSets => (self.daemon_sets.as_ref().zip(self.pods.as_deref()))
+                .and_then(|(sets, pods)| of_daemon_sets(question, sets, pods, now)),
         };
         Some(answer.unwrap_or((Answer::Text(None), None)))
     }
@@ -172,28 +199,46 @@ fn of_slices(question: &Question, slices: &Slices) -> Option<(Answer, Option<Tim
     }
 }
 
+fn of_daemon_sets(
+    question: &Question,
+    sets: &DaemonSets,
+    pods: &[Pod],
+    now: Timestamp,
+) -> Option<(Answer, Option<Timestamp>)> {
+    match question {
+        Question::HasDaemonSet { daemon_sets: which } => Some(which.any(sets)),
+        Question::AllDaemonSetPodsReady {
+            daemon_sets: which,
+            at_least,
+        } => Some(which.all_pods_ready(sets, pods, *at_least, now)),
+        _ => None,
+    }
+}
+
 /// Somebody who knows what belongs to each node.
 pub trait Lookup: Sync {
     /// What belongs to this node now.
-    fn of(&self, node: &str) -> Related;
+    fn of(&self, node: &Node) -> Related;
 
     /// Policies have read this to decide about the node: what belongs to it was then as given here.
-    fn was_read(&self, node: &str, related: &Related, reads: &mut dyn Iterator<Item = &Read>) {
+    fn was_read(&self, node: &Node, related: &Related, reads: &mut dyn Iterator<Item = &Read>) {
         let _ = (node, related, reads);
     }
 }
 
 /// Nothing belongs to any node.
 impl Lookup for () {
-    fn of(&self, _: &str) -> Related {
+    fn of(&self, _: &Node) -> Related {
         Related::nothing()
     }
 }
 
 /// By the name of the node. Nothing belongs to those that are not there.
 impl Lookup for HashMap<String, Related> {
-    fn of(&self, node: &str) -> Related {
-        self.get(node).cloned().unwrap_or_else(Related::nothing)
+    fn of(&self, node: &Node) -> Related {
+        self.get(&node.name)
+            .cloned()
+            .unwrap_or_else(Related::nothing)
     }
 }
 

@@ -56,7 +56,7 @@ pub enum Kind {
     Rule,
     /// `Node`
     Node,
-    /// An object that belongs to a node: `Pod`, `Lease`, `CSINode`, `ResourceSlice`.
+    /// An object that belongs to a node: `Pod`, `Lease`, `CSINode`, `ResourceSlice`; or a `DaemonSet`.
     Related,
 }
 

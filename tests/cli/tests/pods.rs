@@ -90,6 +90,6 @@ fn pods_that_cannot_be_read_and_policies_that_do_not_exist() {
     let output = eval(RULE, NODE, &["--policy", "builtin:steady"]);
     refused(
         &output,
-        "error: --policy builtin:steady: there is no \"steady\"; this host has default, csi-ready, devices-ready, heartbeat, pods-ready",
+        "error: --policy builtin:steady: there is no \"steady\"; this host has default, csi-ready, daemon-sets-ready, devices-ready, heartbeat, pods-ready",
     );
 }

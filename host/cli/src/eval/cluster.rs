@@ -25,12 +25,16 @@ pub fn objects(kubeconfig: Option<&Path>, asked: &BTreeSet<Kind>) -> anyhow::Res
         place: "the cluster".to_owned(),
         has_status: true,
     });
-    let daemon_sets = daemon_sets.unwrap_or_else(|error| {
-        output::note(format_args!(
-            "whether the pods that report a condition tolerate the taint that waits for it is not known: {error}"
-        ));
-        Vec::new()
-    });
+    let daemon_sets = match daemon_sets {
+        Ok(daemon_sets) => daemon_sets,
+        Err(error) if asked.contains(&Kind::DaemonSets) => return Err(error.into()),
+        Err(error) => {
+            output::note(format_args!(
+                "whether the pods that report a condition tolerate the taint that waits for it is not known: {error}"
+            ));
+            Vec::new()
+        }
+    };
     Ok(Given {
         nodes: given.collect(),
         daemon_sets,

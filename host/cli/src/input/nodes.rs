@@ -7,11 +7,13 @@
 mod document;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use api::check;
 use planner::devices::Slice;
 use planner::lease::Lease;
 use planner::related::Related;
+use planner::rule::TaintPrefixes;
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
@@ -39,7 +41,7 @@ pub struct GivenNode {
 pub struct Given {
     /// At least one, each with another name.
     pub nodes: Vec<GivenNode>,
-    /// Whose pods may report conditions.
+    /// Whose pods may report conditions, and should run on nodes.
     pub daemon_sets: Vec<api::DaemonSet>,
     /// What runs on the nodes.
     pub pods: Vec<api::Pod>,
@@ -53,7 +55,7 @@ pub struct Given {
 
 impl Given {
     /// What belongs to each node.
-    pub fn related(&mut self) -> HashMap<String, Related> {
+    pub fn related(&mut self, prefixes: &TaintPrefixes) -> HashMap<String, Related> {
         let mut pods: HashMap<String, Vec<planner::pods::Pod>> = HashMap::new();
         let there = |pod: &api::Pod| !pod.node.is_empty() && !pod.terminating;
         for pod in std::mem::take(&mut self.pods).into_iter().filter(there) {
@@ -85,6 +87,15 @@ impl Given {
         for (node, slices) in slices {
             let related = all.entry(node).or_insert_with(Related::nothing);
             related.slices = Some(slices.into_iter().collect());
+        }
+        let there = |set: &&api::DaemonSet| set.metadata.deletion_timestamp.is_none();
+        for node in self.nodes.iter().map(|given| &given.node.facts) {
+            let sets = self.daemon_sets.iter().filter(there);
+            let here = sets.filter(|set| set.placed.should_run_on(node, prefixes));
+            let here = here.map(|set| Arc::clone(&set.placed.facts));
+            let related = all.entry(node.name.clone());
+            let related = related.or_insert_with(Related::nothing);
+            related.daemon_sets = Some(here.collect());
         }
         all
     }

@@ -17,6 +17,7 @@ pub(super) fn available(policy: &Policy, known: &Known) -> Result<(), Trouble> {
         Kind::Leases => "leases",
         Kind::CsiNodes => "csiNodes",
         Kind::ResourceSlices => "resourceSlices",
+        Kind::DaemonSets => "daemonSets",
     };
     let (reason, message) = match state {
         State::Refused(why) => (

@@ -1,8 +1,10 @@
-//! The objects that are watched: where they are, which node each belongs to, and what is kept of it.
+//! The objects that are watched: where they are, which nodes each is about, and what is kept of it.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
+use api::daemon_set::Placed;
 use kube::api::Api;
 use kube::runtime::watcher;
 use kube::{Client, Resource};
@@ -15,7 +17,16 @@ use serde::de::DeserializeOwned;
 use super::Inner;
 use super::pods::Listed;
 
-/// An object that belongs to a node.
+/// Which nodes an object is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About<'a> {
+    /// It belongs to the node of this name; to none where that is empty.
+    Node(&'a str),
+    /// It can be any.
+    Any,
+}
+
+/// An object that belongs to a node, or is about nodes.
 pub(super) trait Object:
     Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static
 {
@@ -30,13 +41,17 @@ pub(super) trait Object:
 
     fn api(client: Client) -> Api<Self>;
 
-    /// Of all objects those that belong to a node.
+    /// Of all objects those that are about nodes.
     fn narrow(config: watcher::Config) -> watcher::Config {
         config
     }
 
-    /// The name of its node; empty where it belongs to none.
-    fn node(&self) -> &str {
+    /// Mostly it has the name of its node.
+    fn about(&self) -> About<'_> {
+        About::Node(self.name())
+    }
+
+    fn name(&self) -> &str {
         self.meta().name.as_deref().unwrap_or_default()
     }
 
@@ -44,6 +59,13 @@ pub(super) trait Object:
 
     /// These are all that there are.
     fn finish(listed: Self::Listed, inner: &mut Inner);
+
+    /// Is what is kept of it another than what is known? Asked of those that are about any node, since it takes
+    /// long to look at all of them.
+    fn is_news(&self, inner: &Inner, is_there: bool) -> bool {
+        let _ = (inner, is_there);
+        true
+    }
 
     /// Takes it as it is now, or away. False: what is kept of it is as it was.
     fn apply(self, inner: &mut Inner, is_there: bool) -> bool;
@@ -64,8 +86,8 @@ impl Object for api::Pod {
         config.fields("spec.nodeName!=")
     }
 
-    fn node(&self) -> &str {
-        &self.node
+    fn about(&self) -> About<'_> {
+        About::Node(&self.node)
     }
 
     fn list(self, listed: &mut Listed) {
@@ -95,7 +117,7 @@ impl Object for api::NodeLease {
     }
 
     fn list(self, listed: &mut Self::Listed) {
-        listed.insert(self.node().into(), Lease::renewed(self.renewed));
+        listed.insert(self.name().into(), Lease::renewed(self.renewed));
     }
 
     fn finish(listed: Self::Listed, inner: &mut Inner) {
@@ -104,7 +126,7 @@ impl Object for api::NodeLease {
 
     fn apply(self, inner: &mut Inner, is_there: bool) -> bool {
         let lease = is_there.then(|| Lease::renewed(self.renewed));
-        put(&mut inner.leases, self.node(), lease)
+        put(&mut inner.leases, self.name(), lease)
     }
 }
 
@@ -119,7 +141,7 @@ impl Object for api::CsiNode {
     }
 
     fn list(self, listed: &mut Self::Listed) {
-        listed.insert(self.node().into(), self.drivers);
+        listed.insert(self.name().into(), self.drivers);
     }
 
     fn finish(listed: Self::Listed, inner: &mut Inner) {
@@ -128,7 +150,7 @@ impl Object for api::CsiNode {
 
     fn apply(self, inner: &mut Inner, is_there: bool) -> bool {
         let drivers = is_there.then(|| self.drivers.clone());
-        put(&mut inner.drivers, self.node(), drivers)
+        put(&mut inner.drivers, self.name(), drivers)
     }
 }
 
@@ -146,8 +168,8 @@ impl Object for api::ResourceSlice {
         config.fields("spec.nodeName!=")
     }
 
-    fn node(&self) -> &str {
-        &self.node
+    fn about(&self) -> About<'_> {
+        About::Node(&self.node)
     }
 
     fn list(self, listed: &mut Self::Listed) {
@@ -171,6 +193,49 @@ impl Object for api::ResourceSlice {
         let slices = Some(slices).filter(|slices| !slices.is_empty());
         put(&mut inner.slices, &self.node, slices)
     }
+}
+
+impl Object for api::DaemonSet {
+    const KIND: Kind = Kind::DaemonSets;
+    const WORDS: &'static str = "the DaemonSets that should run on nodes";
+    const NONE: &'static str = "metadata.name=none,metadata.namespace=none";
+
+    type Listed = Vec<Arc<Placed>>;
+
+    fn api(client: Client) -> Api<Self> {
+        Api::all(client)
+    }
+
+    fn about(&self) -> About<'_> {
+        About::Any
+    }
+
+    fn list(self, listed: &mut Self::Listed) {
+        if !is_deleted(&self) {
+            listed.push(self.placed);
+        }
+    }
+
+    fn finish(listed: Self::Listed, inner: &mut Inner) {
+        inner.daemon_sets = listed.into_iter().collect();
+    }
+
+    fn is_news(&self, inner: &Inner, is_there: bool) -> bool {
+        !inner
+            .daemon_sets
+            .has(&self.placed, is_there && !is_deleted(self))
+    }
+
+    fn apply(self, inner: &mut Inner, is_there: bool) -> bool {
+        let is_there = is_there && !is_deleted(&self);
+        inner.daemon_sets.apply(self.placed, is_there);
+        true
+    }
+}
+
+/// Then it should run nowhere any more.
+fn is_deleted(set: &api::DaemonSet) -> bool {
+    set.metadata.deletion_timestamp.is_some()
 }
 
 /// What a map has of a node from now on. False: it had the same.

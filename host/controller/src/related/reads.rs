@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use planner::Timestamp;
 use planner::question::{Question, Read};
-use planner::related::Related;
+use planner::related::{Kind, Related};
 
 /// By the name of the node; nodes about which nothing was asked are not there.
 #[derive(Debug, Default)]
@@ -49,8 +49,19 @@ impl Reads {
         self.by_node.get(node)
     }
 
-    pub(super) fn nodes(&self) -> impl Iterator<Item = (&String, &Arc<[Question]>)> {
-        self.by_node.iter()
+    /// All nodes about which something was asked.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &String> {
+        self.by_node.keys()
+    }
+
+    /// Those about which something of this kind was asked.
+    pub(super) fn nodes_that_asked(&self, kind: Kind) -> Vec<String> {
+        let asks = |questions: &Arc<[Question]>| {
+            let mut questions = questions.iter();
+            questions.any(|question| question.about() == Some(kind))
+        };
+        let nodes = self.by_node.iter().filter(|(_, questions)| asks(questions));
+        nodes.map(|(node, _)| node.clone()).collect()
     }
 
     pub(super) fn forget(&mut self, node: &str) {
@@ -84,8 +95,29 @@ mod tests {
     use std::time::Duration;
 
     use planner::lease::Lease;
+    use planner::question::Answer;
 
     use super::*;
+
+    #[test]
+    fn only_nodes_about_which_such_objects_were_asked_are_compared() {
+        let read = |question| Read {
+            question,
+            answer: Answer::Bool(true),
+            until: None,
+        };
+        let lease = read(Question::HasLease);
+        let set = read(Question::HasDaemonSet {
+            daemon_sets: Box::default(),
+        });
+        let mut reads = Reads::default();
+        for (node, asked) in [("both", &[&lease, &set] as &[_]), ("lease", &[&lease])] {
+            let mut asked = asked.iter().copied();
+            assert!(reads.remember(node, &mut asked).is_some());
+        }
+        assert_eq!(reads.nodes_that_asked(Kind::DaemonSets), ["both"]);
+        assert_eq!(reads.nodes_that_asked(Kind::Leases).len(), 2);
+    }
 
     #[test]
     fn an_answer_that_holds_for_longer_is_no_change_and_any_other_is() {

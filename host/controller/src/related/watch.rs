@@ -1,4 +1,4 @@
-//! Watches objects that belong to nodes, from when some policy asks about them until none does.
+//! Watches objects that belong to nodes, or are about them, from when some policy asks about them until none does.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,13 +6,14 @@ use std::sync::Arc;
 use futures::StreamExt;
 use kube::api::WatchParams;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 use planner::Timestamp;
-use planner::related::{Kind, Related};
+use planner::related::Kind;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::objects::Object;
+use super::objects::{About, Object};
 use super::reads::differs;
 use super::{Inner, State};
 use crate::client::{RequestError, timely};
@@ -27,6 +28,7 @@ pub(crate) async fn watch(shared: Arc<Shared>, config: watcher::Config) {
         watch_each::<api::NodeLease>(&shared, &config),
         watch_each::<api::CsiNode>(&shared, &config),
         watch_each::<api::ResourceSlice>(&shared, &config),
+        watch_each::<api::DaemonSet>(&shared, &config),
     );
 }
 
@@ -103,7 +105,7 @@ async fn until_refused<T: Object>(shared: &Shared, config: watcher::Config) -> S
             match event {
                 Ok(Event::Init) => listed = T::Listed::default(),
                 Ok(Event::InitApply(object)) => {
-                    if !object.node().is_empty() {
+                    if object.about() != About::Node("") {
                         object.list(&mut listed);
                     }
                 }
@@ -131,48 +133,64 @@ async fn until_refused<T: Object>(shared: &Shared, config: watcher::Config) -> S
 
 /// One object is another than before, or gone.
 fn changed<T: Object>(shared: &Shared, object: T, is_there: bool) {
-    let node = object.node().to_owned();
-    if node.is_empty() {
-        return;
-    }
     let mut inner = shared.related.lock();
-    let before = inner.of(&node);
-    if !object.apply(&mut inner, is_there) {
-        return;
-    }
-    let is_due = is_due(&inner, &node, &before);
+    let nodes = match object.about() {
+        About::Node("") => return,
+        About::Node(node) => vec![node.to_owned()],
+        About::Any if !object.is_news(&inner, is_there) => return,
+        About::Any => inner.reads.nodes_that_asked(T::KIND),
+    };
+    let due = due_after(shared, &mut inner, nodes, |inner| {
+        object.apply(inner, is_there)
+    });
     drop(inner);
-    if is_due {
+    for node in due {
         shared.nodes_due.add(node);
     }
-}
-
-/// Is a question that was read to decide about this node answered otherwise now?
-fn is_due(inner: &Inner, node: &str, before: &Related) -> bool {
-    let questions = inner.reads.of(node);
-    questions.is_some_and(|questions| differs(questions, before, &inner.of(node), Timestamp::now()))
 }
 
 /// All objects of a kind were listed anew.
 fn replace(shared: &Shared, kind: Kind, replace: impl FnOnce(&mut Inner)) {
     let mut inner = shared.related.lock();
-    let nodes = inner.reads.nodes();
-    let before: Vec<_> = nodes
-        .map(|(node, _)| (node.clone(), inner.of(node)))
-        .collect();
-    replace(&mut inner);
-    let state = inner.states.insert(kind, State::Synced);
-    let due = before
-        .into_iter()
-        .filter(|(node, before)| is_due(&inner, node, before));
-    let due: Vec<_> = due.map(|(node, _)| node).collect();
+    let nodes = inner.reads.nodes().cloned().collect();
+    let mut before = None;
+    let due = due_after(shared, &mut inner, nodes, |inner| {
+        replace(inner);
+        before = inner.states.insert(kind, State::Synced);
+        true
+    });
     drop(inner);
     for node in due {
         shared.nodes_due.add(node);
     }
-    if state != Some(State::Synced) {
+    if before != Some(State::Synced) {
         policies_due(shared);
     }
+}
+
+/// Changes what is known, if that is a change: those of these nodes for which a question that was read to decide
+/// about them is answered otherwise then. A node that is not there any more is decided about without this.
+fn due_after(
+    shared: &Shared,
+    inner: &mut Inner,
+    nodes: Vec<String>,
+    change: impl FnOnce(&mut Inner) -> bool,
+) -> Vec<String> {
+    let asked = nodes.into_iter().filter_map(|name| {
+        let questions = Arc::clone(inner.reads.of(&name)?);
+        let node = Arc::clone(&shared.nodes.get(&ObjectRef::new(&name))?.facts);
+        let before = inner.of(&node);
+        Some((node, questions, before))
+    });
+    let asked: Vec<_> = asked.collect();
+    if !change(inner) {
+        return Vec::new();
+    }
+    let now = Timestamp::now();
+    let due = asked
+        .into_iter()
+        .filter(|(node, questions, before)| differs(questions, before, &inner.of(node), now));
+    due.map(|(node, ..)| node.name.clone()).collect()
 }
 
 /// Policies that ask about such objects may decide now, or not any more.

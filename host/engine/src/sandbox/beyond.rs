@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use planner::daemon_sets::DaemonSetSelection;
 use planner::pods::PodSelection;
 use planner::question::Question;
 use wasmtime::Result;
 
 use super::Sandbox;
-use crate::contract::{csi, devices, lease, pods};
+use crate::contract::{csi, daemonsets, devices, lease, pods};
 use crate::failure::Stop;
 
 /// The most labels in one selection.
@@ -67,6 +68,33 @@ impl devices::Host for Sandbox {
     fn has_devices(&mut self, driver: String, at_least: u32) -> Result<bool> {
         self.yes(Question::HasDevices { driver, at_least })
     }
+}
+
+impl daemonsets::Host for Sandbox {
+    fn has_daemon_set(&mut self, which: daemonsets::Selection) -> Result<bool> {
+        let daemon_sets = daemon_sets(which)?;
+        self.yes(Question::HasDaemonSet { daemon_sets })
+    }
+
+    fn all_daemon_set_pods_ready(
+        &mut self,
+        which: daemonsets::Selection,
+        at_least: u64,
+    ) -> Result<bool> {
+        let daemon_sets = daemon_sets(which)?;
+        let at_least = Duration::from_millis(at_least);
+        self.yes(Question::AllDaemonSetPodsReady {
+            daemon_sets,
+            at_least,
+        })
+    }
+}
+
+fn daemon_sets(which: daemonsets::Selection) -> Result<Box<DaemonSetSelection>, Stop> {
+    if which.labels.len() > LABELS {
+        return Err(Stop::Questions("32 labels of a DaemonSet"));
+    }
+    Ok(Box::new(which.into()))
 }
 
 fn selection(which: pods::Selection) -> Result<Box<PodSelection>, Stop> {

@@ -116,6 +116,20 @@ fn what_is_asked_is_answered_and_recorded() {
     assert_eq!(failure.kind, FailureKind::TooManyQuestions.as_str());
 }
 
+/// Whether the pods of DaemonSets run is seen by their pods: both have to be there before it decides.
+#[test]
+fn whoever_asks_about_daemon_sets_needs_their_pods_and_no_grant_for_them() {
+    let mut built_in = engine::BUILT_IN.iter();
+    let (_, bytes) = built_in
+        .find(|(name, _)| *name == "daemon-sets-ready")
+        .unwrap();
+    let own = ["node", "rule", "bootstrap", "daemonsets"];
+    let own = own.map(|name| format!("node-readiness:policy/{name}"));
+    let limits = granted(&own.each_ref().map(String::as_str));
+    let policy = ENGINE.load_with(bytes, &limits, None).unwrap();
+    assert_eq!(policy.asks(), [Kind::Pods, Kind::DaemonSets].into());
+}
+
 /// Every kind of facts is an interface that can be granted.
 #[test]
 fn each_kind_can_be_granted() {

@@ -108,7 +108,7 @@ fn document(value: Value) -> Result<Document> {
     let kind = match value["kind"].as_str() {
         Some("NodeReadinessRule") => Kind::Rule,
         Some("Node") => Kind::Node,
-        Some("Pod" | "Lease" | "CSINode" | "ResourceSlice") => Kind::Related,
+        Some("Pod" | "Lease" | "CSINode" | "ResourceSlice" | "DaemonSet") => Kind::Related,
         other => bail!("a document of kind {other:?}"),
     };
     let name = value["metadata"]["name"]

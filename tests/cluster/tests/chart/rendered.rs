@@ -84,6 +84,10 @@ async fn values_that_cannot_work_are_refused_with_the_reason() {
             "its alerts would tell of a host that nobody scrapes",
         ),
         (
+            "policyFacts.daemonSets=true",
+            "whether DaemonSets run on a node is seen by their pods",
+        ),
+        (
             "controller.extraArgs={--held-warning-after=1h,2h}",
             r#"controller.extraArgs: "2h" follows no flag: "#,
         ),

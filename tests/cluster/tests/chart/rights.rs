@@ -128,6 +128,13 @@ metadata: {name: devices-ready}
 spec:
   module: {builtin: {name: devices-ready}}
   allow: ['node-readiness:policy/node', 'node-readiness:policy/rule', 'node-readiness:policy/bootstrap', 'node-readiness:policy/devices']
+---
+apiVersion: readiness.node.x-k8s.io/v1alpha1
+kind: ReadinessPolicy
+metadata: {name: daemon-sets-ready}
+spec:
+  module: {builtin: {name: daemon-sets-ready}}
+  allow: ['node-readiness:policy/node', 'node-readiness:policy/rule', 'node-readiness:policy/bootstrap', 'node-readiness:policy/daemonsets']
 ";
 
 const CHART: &str = "node-readiness-controller";
@@ -144,7 +151,7 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
         "--namespace",
         NAMESPACE,
         "--create-namespace",
-        "--set=policyFacts.pods=true,policyFacts.leases=true,policyFacts.csiNodes=true,policyFacts.resourceSlices=true",
+        "--set=policyFacts.pods=true,policyFacts.leases=true,policyFacts.csiNodes=true,policyFacts.resourceSlices=true,policyFacts.daemonSets=true",
         "--timeout=60s",
     ];
     helm.run(&cluster, &install).await.unwrap();
@@ -153,7 +160,13 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
     cluster.apply(POLICIES).unwrap();
     let host = start_pod_of(&cluster, NAMESPACE, DEPLOYMENT, &[]).await;
     let mut host = host.unwrap();
-    for objects in ["the pods", "the leases", "the CSI drivers", "the devices"] {
+    for objects in [
+        "the pods",
+        "the leases",
+        "the CSI drivers",
+        "the devices",
+        "the DaemonSets",
+    ] {
         let watched = format!("a policy asks about {objects}");
         host.until_logged(&watched).await.unwrap();
     }
@@ -212,7 +225,7 @@ async fn compat_045_046_the_charts_rights_are_enough_and_each_is_missed() {
             }
         }
     }
-    assert_eq!(missed, 17);
+    assert_eq!(missed, 18);
 }
 
 /// A host that begins anew says that it may not.

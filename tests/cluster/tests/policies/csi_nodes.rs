@@ -19,7 +19,7 @@ async fn until_tainted(cluster: &Cluster, tainted: bool) {
 }
 
 #[tokio::test]
-async fn a_node_is_held_until_its_driver_is_registered_and_whenever_that_goes() {
+async fn nrc_facts_a_node_is_held_until_its_driver_is_registered_and_whenever_that_goes() {
     let right = right_to_see("storage.k8s.io", "csinodes", None);
     let says = ["policyFacts.csiNodes", "\"csinodes\""];
     let (cluster, host) = with_example(POLICY, NODE, says, &right).await;

@@ -42,7 +42,7 @@ async fn set_gpus(cluster: &Cluster, number: &str) {
 }
 
 #[tokio::test]
-async fn a_node_is_held_until_its_devices_are_there_and_whenever_they_go() {
+async fn nrc_facts_a_node_is_held_until_its_devices_are_there_and_whenever_they_go() {
     let right = right_to_see("resource.k8s.io", "resourceslices", None);
     let says = ["policyFacts.resourceSlices", "\"resourceslices\""];
     let (cluster, host) = with_example(POLICY, NODE, says, &right).await;

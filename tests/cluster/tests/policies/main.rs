@@ -4,6 +4,7 @@
 mod changes;
 mod corpus;
 mod csi_nodes;
+mod daemon_sets;
 mod devices;
 mod failures;
 mod hung;

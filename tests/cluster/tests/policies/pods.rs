@@ -103,7 +103,8 @@ async fn evaluations(host: &Host) -> f64 {
 }
 
 #[tokio::test]
-async fn a_node_is_held_until_its_agents_pod_is_ready_and_other_pods_are_nobodys_business() {
+async fn nrc_facts_a_node_is_held_until_its_agents_pod_is_ready_and_other_pods_are_nobodys_business()
+ {
     let cluster = start().await;
     prepare(&cluster).await;
     let arguments = [

@@ -57,6 +57,21 @@ pub async fn with_example(
     says: [&str; 2],
     right: &str,
 ) -> (Cluster, Host) {
+    let cluster = before_example(policy, node).await;
+    let host = start_host(&cluster).await;
+    let (no, yes) = (Status::False, Status::True);
+    let status = until_of(&cluster, policy, "FactsAvailable", no, "Forbidden").await;
+    let said = message(&status, "FactsAvailable");
+    for part in says {
+        assert!(said.contains(part), "{said}");
+    }
+    cluster.apply(right).unwrap();
+    until_of(&cluster, policy, "Ready", yes, "Decides").await;
+    (cluster, host)
+}
+
+/// As [`with_example`], before its host starts and has the right.
+pub async fn before_example(policy: &str, node: &str) -> Cluster {
     let cluster = with_user(&[OF_POLICIES]).await;
     cluster.create_node(&worker(node, false)).await.unwrap();
     let ready = cluster.set_condition(node, "Ready", "True").await;
@@ -70,16 +85,7 @@ pub async fn with_example(
             .apply(&objects.replace("bootstrap-only", "continuous"))
             .unwrap();
     }
-    let host = start_host(&cluster).await;
-    let (no, yes) = (Status::False, Status::True);
-    let status = until_of(&cluster, policy, "FactsAvailable", no, "Forbidden").await;
-    let said = message(&status, "FactsAvailable");
-    for part in says {
-        assert!(said.contains(part), "{said}");
-    }
-    cluster.apply(right).unwrap();
-    until_of(&cluster, policy, "Ready", yes, "Decides").await;
-    (cluster, host)
+    cluster
 }
 
 /// A cluster with both definitions and a user who may enforce rules, and no more than these rights.

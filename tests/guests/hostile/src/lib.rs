@@ -155,6 +155,7 @@ fn ask_everything(facts: &Facts) -> Decision {
         lease: _,
         csi: _,
         devices: _,
+        daemon_sets: _,
     } = facts;
     let minute = Duration::from_secs(60);
     let answers = format!(

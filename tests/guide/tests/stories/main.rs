@@ -10,6 +10,7 @@ mod agents;
 mod autoscaler;
 mod cni;
 mod csi_ready;
+mod daemon_sets_ready;
 mod deadlock;
 mod devices_ready;
 mod driver;

@@ -29,7 +29,8 @@ async fn takes(known: &mut Known, object: &ReadinessPolicy, digest: Option<&str>
         signer: None,
         policy: Err(trouble(true)),
     };
-    known.take(attempt, Vec::new(), &Default::default()).await;
+    let facts = related::Known::new(Default::default());
+    known.take(attempt, Vec::new(), &facts).await;
 }
 
 #[tokio::test(start_paused = true)]
