@@ -1,11 +1,13 @@
 //! Measurements: release builds, figures with ratios from one run, never a pass or a fail.
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use clap::Subcommand;
 
-use crate::steps::{build, cargo, program, step, target_folder};
+use crate::steps::{cargo, step, target_folder};
 use crate::{image, setup};
 
 /// What to measure.
@@ -71,62 +73,70 @@ pub(crate) enum Bench {
     },
 }
 
-/// Builds and runs a benchmark.
+/// Builds what a benchmark needs, and runs it.
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     setup::wasm_target()?;
-    if !matches!(bench, Bench::Reporter { .. }) {
-        step("build", &mut build(true))?;
-    }
     match bench {
-        Bench::Engine { arguments } => {
-            let mut command = Command::new(program("examples/engine-bench", true));
-            step("bench engine", command.args(arguments))
-        }
+        Bench::Engine { arguments } => measure("engine", "examples/engine-bench", arguments),
         Bench::Policies => {
-            let output = Command::new(program("build-policies", true))
+            let output = Command::new(built("build-policies")?)
                 .stderr(Stdio::inherit())
                 .output()
                 .context("build-policies cannot be started")?;
             ensure!(output.status.success(), "the policies cannot be built");
             let lines = String::from_utf8(output.stdout)?;
-            let mut command = Command::new(program("examples/policies-bench", true));
-            step(
-                "bench policies",
-                command.args(lines.lines().flat_map(|line| line.split('\t'))),
-            )
+            let policies = lines.lines().flat_map(|line| line.split('\t'));
+            measure("policies", "examples/policies-bench", policies)
         }
-        Bench::Fleet => step(
-            "bench fleet",
-            Command::new(program("examples/policies-bench", true)).arg("fleet"),
-        ),
-        Bench::Hostile => step(
-            "bench hostile",
-            &mut Command::new(program("examples/hostile-bench", true)),
-        ),
+        Bench::Fleet => measure("fleet", "examples/policies-bench", ["fleet"]),
+        Bench::Hostile => measure("hostile", "examples/hostile-bench", [""; 0]),
         Bench::Scale { nodes, arguments } => {
-            let mut command = Command::new(program("scale", true));
-            command.arg("--nodes").arg(nodes.to_string());
-            step("bench scale", command.args(arguments))
+            built("host")?;
+            measure("scale", "scale", for_nodes(*nodes, arguments))
         }
         Bench::Release { nodes, arguments } => {
-            let mut command = Command::new(program("bench-release", true));
-            command.arg("--nodes").arg(nodes.to_string());
-            step("bench release", command.args(arguments))
+            built("host")?;
+            measure("release", "bench-release", for_nodes(*nodes, arguments))
         }
         Bench::Pods { arguments } => {
-            let mut command = Command::new(program("bench-pods", true));
-            step("bench pods", command.args(arguments))
+            built("host")?;
+            measure("pods", "bench-pods", arguments)
         }
         Bench::Gate { arguments } => {
-            let mut command = Command::new(program("bench-gate", true));
-            step("bench gate", command.args(arguments))
+            built("host")?;
+            measure("gate", "bench-gate", arguments)
         }
         Bench::Reporter { arguments } => reporter(arguments),
         Bench::Webhook { arguments } => {
-            let mut command = Command::new(program("bench-webhook", true));
-            step("bench webhook", command.args(arguments))
+            built("host")?;
+            measure("webhook", "bench-webhook", arguments)
         }
     }
+}
+
+fn for_nodes(nodes: usize, arguments: &[String]) -> Vec<String> {
+    let nodes = ["--nodes".to_owned(), nodes.to_string()];
+    nodes.iter().chain(arguments).cloned().collect()
+}
+
+/// Builds a program of the workspace as it is released. No other, which would take minutes each to be linked.
+fn built(name: &str) -> anyhow::Result<PathBuf> {
+    let what = match name.strip_prefix("examples/") {
+        Some(example) => ["--example", example],
+        None => ["--bin", name],
+    };
+    let mut build = cargo(&["build", "--workspace", "--release"]);
+    step(&format!("build {name}"), build.args(what))?;
+    Ok(target_folder().join("release").join(name))
+}
+
+fn measure<S: AsRef<OsStr>>(
+    what: &str,
+    name: &str,
+    arguments: impl IntoIterator<Item = S>,
+) -> anyhow::Result<()> {
+    let mut command = Command::new(built(name)?);
+    step(&format!("bench {what}"), command.args(arguments))
 }
 
 /// The program of the image, and a client that is built as it is.

@@ -43,11 +43,9 @@ const COPIED: [(&str, &str); 1] = [(
 /// Writes what is generated, or checks that it is as it would be written.
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     println!("== generated files");
-    step("build", &mut build(false))?;
+    step("build", &mut build())?;
     for (arguments, files) in KEPT {
-        let output = Command::new(program("host", false))
-            .args(arguments)
-            .output()?;
+        let output = Command::new(program("host")).args(arguments).output()?;
         ensure!(
             output.status.success(),
             "`host {}` failed: {}",

@@ -36,12 +36,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 
 /// Builds every program. Always of the whole workspace: with the same features everywhere there is
 /// one copy of each dependency to compile, and wasmtime is a large one.
-pub(crate) fn build(release: bool) -> Command {
-    let mut build = cargo(&["build", "--workspace", "--bins", "--examples"]);
-    if release {
-        build.arg("--release");
-    }
-    build
+pub(crate) fn build() -> Command {
+    cargo(&["build", "--workspace", "--bins", "--examples"])
 }
 
 /// Where everything is built.
@@ -50,10 +46,8 @@ pub(crate) fn target_folder() -> PathBuf {
 }
 
 /// Where a program of the workspace is built.
-pub(crate) fn program(name: &str, release: bool) -> PathBuf {
-    target_folder()
-        .join(if release { "release" } else { "debug" })
-        .join(name)
+pub(crate) fn program(name: &str) -> PathBuf {
+    target_folder().join("debug").join(name)
 }
 
 /// Is there such a program?
@@ -80,8 +74,8 @@ pub(crate) fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
 /// The first README command.
 pub(crate) fn demo(keep: bool) -> anyhow::Result<()> {
     setup::wasm_target()?;
-    step("build", &mut build(false))?;
-    let mut demo = Command::new(program("demo", false));
+    step("build", &mut build())?;
+    let mut demo = Command::new(program("demo"));
     demo.current_dir(root());
     if keep {
         demo.arg("--keep");
