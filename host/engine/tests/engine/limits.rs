@@ -129,8 +129,10 @@ fn a_decision_keeps_the_limits_of_the_contract() {
 
 #[test]
 fn no_text_of_a_policy_can_steer_a_terminal() {
-    let message = decision("control-characters").message;
-    assert_eq!(message, "one two [31m three  four   .");
+    let decided = decision("control-characters");
+    assert_eq!(decided.message, "one two [31m three  four   .");
+    let finding = &decided.findings[0].subject;
+    assert_eq!(finding, &Subject::Other("five  ".into()));
 }
 
 #[test]
