@@ -26,15 +26,13 @@ async fn a_node_is_held_until_its_driver_is_registered_and_whenever_that_goes() 
     let (cluster, host) = with_example(POLICY, NODE, says, &right).await;
     until_tainted(&cluster, true, "no driver is registered yet").await;
 
-    // Another node's, then one without its zone, then the driver; and all of it again.
+    // One without its zone, then another node's, then the driver; and all of it again.
     let csi_node = example("csinode.yaml");
     let other = csi_node.replace(NODE, "other");
     let (_, keys) = csi_node.split_once("    topologyKeys:").unwrap();
     let keys = format!("    topologyKeys:{keys}");
     let bare = csi_node.replace(&keys, "");
-    for objects in [&other, &bare] {
-        cluster.apply(objects).unwrap();
-    }
+    cluster.apply(&bare).unwrap();
     (cluster.until_status("storage", "it lacks its zone", |status| {
         let mut nodes = status.node_evaluations.iter();
         nodes.any(|node| {
@@ -44,6 +42,11 @@ async fn a_node_is_held_until_its_driver_is_registered_and_whenever_that_goes() 
     }))
     .await
     .unwrap();
+    cluster.apply(&other).unwrap();
+    // The node is looked at again.
+    cluster.agent_reports(NODE, "True").await;
+    cluster.until_worked_off().await.unwrap();
+    until_tainted(&cluster, true, "another node has the driver").await;
     cluster
         .plane
         .kubectl_ok(&["delete", "csinode", NODE])
