@@ -207,3 +207,23 @@ pub(crate) fn printable(text: impl Into<String>) -> String {
 fn clipped(text: &str) -> &str {
     &text[..text.floor_char_boundary(80)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_a_space_and_all_else_stays() {
+        for unseen in [
+            '\n', '\t', '\u{1b}', '\u{7f}', '\u{85}', '\u{61c}', '\u{200b}', '\u{200d}',
+            '\u{200f}', '\u{2028}', '\u{2029}', '\u{202a}', '\u{202e}', '\u{2060}', '\u{2066}',
+            '\u{2069}', '\u{feff}',
+        ] {
+            let text = format!("a{unseen}b");
+            assert_eq!(printable(text), "a b", "{}", unseen.escape_unicode());
+        }
+        for seen in ["", "it’s “fine” – 5 µs…", "číslo", "数", "a b", "👍"] {
+            assert_eq!(printable(seen), seen);
+        }
+    }
+}

@@ -60,7 +60,7 @@ fn csi_nodes_that_cannot_be_read() {
         ),
     ] {
         let output = decided(&[&csi_node]);
-        assert_eq!(output.status, 2, "{}", output.stderr);
-        assert!(output.stderr.contains(says), "{}", output.stderr);
+        assert_eq!(output.status, 2, "not refused ({says}): {output:?}");
+        assert!(output.stderr.contains(says), "{says}: {output:?}");
     }
 }

@@ -65,7 +65,7 @@ fn leases_that_cannot_be_read() {
         ),
     ] {
         let output = decided(&[&lease]);
-        assert_eq!(output.status, 2, "{}", output.stderr);
-        assert!(output.stderr.contains(says), "{}", output.stderr);
+        assert_eq!(output.status, 2, "not refused ({says}): {output:?}");
+        assert!(output.stderr.contains(says), "{says}: {output:?}");
     }
 }

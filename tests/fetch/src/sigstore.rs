@@ -32,9 +32,11 @@ pub struct Sigstore {
     folder: TempDir,
     fulcio_url: String,
     timestamps_url: String,
-    /// In the background: cosign is waited for while it is asked.
-    runtime: Option<Runtime>,
+    _background: Background,
 }
+
+/// What answers cosign and Fulcio while they are waited for. It may be dropped where nothing may block.
+struct Background(Option<Runtime>);
 
 impl Sigstore {
     /// Starts all of it, and has cosign write the trust root and the configuration of who signs.
@@ -43,22 +45,19 @@ impl Sigstore {
     /// Something cannot be built, or does not start.
     pub fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
+        let background = Background::start()?;
         let key = SigningKey::new()?;
         let keys = key.public().to_string();
-        let issuer = within(&runtime, StandIn::start(move |seen| openid(&keys, seen)))??;
+        let issuer = background.within(StandIn::start(move |seen| openid(&keys, seen)))??;
 
         let (timestamps, timestamps_url) = timestamps(folder.path())?;
         let timestamps_url = format!("{timestamps_url}/api/v1/timestamp");
-        let (fulcio, fulcio_url) = fulcio(&runtime, folder.path(), &issuer.url())?;
+        let (fulcio, fulcio_url) = fulcio(&background, folder.path(), &issuer.url())?;
         for (name, url) in [
             ("timestamps.pem", format!("{timestamps_url}/certchain")),
             ("fulcio.pem", format!("{fulcio_url}/api/v1/rootCert")),
         ] {
-            let got = within(&runtime, get(url.clone()))?;
+            let got = background.within(get(url.clone()))?;
             fs::write(folder.path().join(name), got.with_context(|| url)?)?;
         }
         let deployment = Self {
@@ -69,7 +68,7 @@ impl Sigstore {
             folder,
             fulcio_url,
             timestamps_url,
-            runtime: Some(runtime),
+            _background: background,
         };
         deployment.write()?;
         Ok(deployment)
@@ -156,10 +155,28 @@ impl Sigstore {
     }
 }
 
-impl Drop for Sigstore {
+impl Background {
+    fn start() -> Result<Self> {
+        let mut runtime = Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Waits for it, also where the caller is itself in a runtime.
+    fn within<T: Send + 'static>(
+        &self,
+        done: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        let (send, receive) = mpsc::channel();
+        let runtime = self.0.as_ref().context("it is there until it is dropped")?;
+        runtime.spawn(async move { send.send(done.await).ok() });
+        Ok(receive.recv()?)
+    }
+}
+
+impl Drop for Background {
     fn drop(&mut self) {
-        // It may be dropped where nothing may block.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -210,7 +227,7 @@ fn timestamps(folder: &Path) -> Result<(Process, String)> {
     }
 }
 
-fn fulcio(runtime: &Runtime, folder: &Path, issuer: &str) -> Result<(Process, String)> {
+fn fulcio(background: &Background, folder: &Path, issuer: &str) -> Result<(Process, String)> {
     let program = control_plane::fulcio(&mut |_| {})?;
     let config = json!({"OIDCIssuers": {
         issuer: {"IssuerURL": issuer, "ClientID": "sigstore", "Type": "kubernetes"},
@@ -239,7 +256,10 @@ fn fulcio(runtime: &Runtime, folder: &Path, issuer: &str) -> Result<(Process, St
         let mut process = Process::spawn("Fulcio", command, &log)?;
         let url = format!("http://127.0.0.1:{port}");
         loop {
-            if within(runtime, get(format!("{url}/api/v1/rootCert")))?.is_ok() {
+            if background
+                .within(get(format!("{url}/api/v1/rootCert")))?
+                .is_ok()
+            {
                 return Ok((process, url));
             }
             if process.exit_status()?.is_some() {
@@ -261,14 +281,4 @@ async fn get(url: String) -> Result<Vec<u8>> {
     let (status, _, body) = exchange(Method::GET, &url, HeaderMap::new(), Vec::new()).await?;
     ensure!(status == 200, "{status}");
     Ok(body)
-}
-
-/// Waits for it, also where the caller is itself in a runtime.
-fn within<T: Send + 'static>(
-    runtime: &Runtime,
-    done: impl Future<Output = T> + Send + 'static,
-) -> Result<T> {
-    let (send, receive) = mpsc::channel();
-    runtime.spawn(async move { send.send(done.await).ok() });
-    Ok(receive.recv()?)
 }

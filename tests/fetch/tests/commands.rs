@@ -154,17 +154,24 @@ fn the_built_in_policy_is_inspected_without_asking_anybody() {
     );
     assert!(built_in.stdout.contains(&expected), "{}", built_in.stdout);
     // What an operator copies into `spec.allow`, and what the host gives it.
-    assert!(
-        built_in
-            .stdout
-            .contains("\nClass:      small\nMemory:     begins with ")
-    );
-    let allow = "\nAllow:\n  - node-readiness:policy/";
+    let allow = "\nAllow:\n  - node-readiness:policy/node\n  - node-readiness:policy/rule\n";
     assert!(built_in.stdout.contains(allow), "{}", built_in.stdout);
     let json = host(folder.path(), &["inspect", "-o", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json["class"], "small");
-    assert!(json["memory"].as_u64().unwrap() >= 1 << 16, "{json}");
+    let memory = json["memory"].as_u64().unwrap();
+    assert!(memory >= 1 << 16, "{json}");
+    let class = |class: &str| {
+        format!(
+            "\nClass:      {class}\nMemory:     begins with {} KiB\n",
+            memory >> 10
+        )
+    };
+    assert!(
+        built_in.stdout.contains(&class("small")),
+        "{}",
+        built_in.stdout
+    );
     let allow = json["allow"].as_array().unwrap();
     assert!(
         allow.contains(&"node-readiness:policy/node".into()),
@@ -175,6 +182,17 @@ fn the_built_in_policy_is_inspected_without_asking_anybody() {
     assert!(built_in.stdout.contains(imports), "{}", built_in.stdout);
     let file = host(folder.path(), &["inspect", "steady.wasm"]);
     assert_eq!(file.stdout, built_in.stdout);
+    // The same with a section of 1 MiB and a byte that says nothing: as large as with a runtime.
+    let mut large = bytes;
+    large.extend([&[0, 0x81, 0x80, 0x40, 1, b'x'][..], &[0; (1 << 20) - 1]].concat());
+    fs::write(folder.path().join("large.wasm"), large).unwrap();
+    let large = host(folder.path(), &["inspect", "large.wasm"]);
+    assert!(
+        large.stdout.contains(&class("large")),
+        "{}{}",
+        large.stdout,
+        large.stderr
+    );
     let yaml = host(folder.path(), &["inspect", "-o", "yaml"]);
     assert!(
         yaml.stdout

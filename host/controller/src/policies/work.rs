@@ -323,7 +323,7 @@ impl Keeper {
                 info!(
                     policy = name,
                     digest = good.digest,
-                    version = next.version(),
+                    version = clip(next.version(), MOST_VERSION),
                     "another module decides now"
                 );
                 shared

@@ -149,9 +149,10 @@ async fn further_flags_reach_the_host_as_they_are_and_the_jobs_as_they_take_them
         "- {name: trusted-root, mountPath: /etc/node-readiness-host/trusted-root, readOnly: true}",
         "configMap: {name: roots, optional: true}",
     ] {
-        assert!(pod.contains(part), "{pod}");
+        assert!(pod.contains(part), "{part} is not in\n{pod}");
     }
-    assert!(!one(&helm, "deployment", "replicaCount=1", &[]).contains("trusted-root"));
+    let without = one(&helm, "deployment", "replicaCount=1", &[]);
+    assert!(!without.contains("trusted-root"), "{without}");
 }
 
 /// What a pod of the chart starts with these values.

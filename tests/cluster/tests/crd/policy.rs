@@ -33,6 +33,13 @@ fn policy(changes: &[(&str, Value)]) -> Value {
     policy
 }
 
+/// Somebody who may sign without a key, with a change: `null` removes a field.
+fn signer(field: &str, value: Value) -> Value {
+    let mut signer = json!({"issuer": "https://a.example", "identity": "release@example.com"});
+    set(&mut signer, &format!("/{field}"), value);
+    signer
+}
+
 /// The same with a module from elsewhere, and nothing that would not suit every place.
 fn module(module: Value) -> Value {
     let gone = |field| (field, Value::Null);
@@ -68,6 +75,11 @@ pub(crate) async fn what_is_taken(server: &mut Server) {
         module(json!({"file": {"path": "/policies/steady.wasm"}})),
         module(json!({"builtin": {"name": "default"}})),
     ];
+    let known = signer("identity", json!("x".repeat(512)));
+    for keyless in [vec![known.clone()], vec![known; 16]] {
+        taken.push(policy(&[("/spec/signature", json!({"keyless": keyless}))]));
+        taken.push(policy(&[("/spec/signature/keyless", json!(keyless))]));
+    }
     for action in ["Hold", "Release"] {
         taken.push(policy(&[("/spec/onFailure", json!(action))]));
     }
@@ -194,8 +206,38 @@ pub(crate) async fn what_is_refused(server: &mut Server) {
         ),
         (
             "/spec/signature/keyless",
-            json!([{"issuer": "https://a.example", "identity": "a b"}]),
+            json!([signer("identity", json!("a b"))]),
             "spec.signature.keyless[0].identity: Invalid value: \"a b\": spec.signature.keyless[0].identity in body should match '^\\S+$'",
+        ),
+        (
+            "/spec/signature/keyless",
+            json!([signer("issuer", json!("a b"))]),
+            "spec.signature.keyless[0].issuer: Invalid value: \"a b\": spec.signature.keyless[0].issuer in body should match '^\\S+$'",
+        ),
+        (
+            "/spec/signature/keyless",
+            json!([signer("identity", json!("x".repeat(513)))]),
+            "spec.signature.keyless[0].identity: Too long: may not be more than 512 bytes",
+        ),
+        (
+            "/spec/signature/keyless",
+            json!([signer("issuer", json!("x".repeat(513)))]),
+            "spec.signature.keyless[0].issuer: Too long: may not be more than 512 bytes",
+        ),
+        (
+            "/spec/signature/keyless",
+            json!([signer("identity", Value::Null)]),
+            "spec.signature.keyless[0].identity: Required value",
+        ),
+        (
+            "/spec/signature/keyless",
+            json!([signer("issuer", Value::Null)]),
+            "spec.signature.keyless[0].issuer: Required value",
+        ),
+        (
+            "/spec/signature/keyless",
+            json!(vec![signer("", Value::Null); 17]),
+            "spec.signature.keyless: Too many: 17: must have at most 16 items",
         ),
         (
             "/spec/limits/deadline",

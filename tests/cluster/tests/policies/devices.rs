@@ -26,9 +26,10 @@ fn example(file: &str) -> String {
     std::fs::read_to_string(folder.join(file)).unwrap()
 }
 
-async fn until_tainted(cluster: &Cluster, tainted: bool) {
+async fn until_tainted(cluster: &Cluster, tainted: bool, when: &str) {
     let seen = cluster.until_tainted(NODE, TAINT, tainted).await;
-    seen.unwrap();
+    seen.map_err(|error| error.context(when.to_owned()))
+        .unwrap();
 }
 
 /// As a kubelet says it.
@@ -46,7 +47,7 @@ async fn nrc_facts_a_node_is_held_until_its_devices_are_there_and_whenever_they_
     let right = right_to_see("resource.k8s.io", "resourceslices", None);
     let says = ["policyFacts.resourceSlices", "\"resourceslices\""];
     let (cluster, host) = with_example(POLICY, NODE, says, &right).await;
-    until_tainted(&cluster, true).await;
+    until_tainted(&cluster, true, "there are no devices yet").await;
 
     set_gpus(&cluster, "8").await;
     // One of two slices of the pool, and a whole pool of another node.
@@ -65,19 +66,19 @@ async fn nrc_facts_a_node_is_held_until_its_devices_are_there_and_whenever_they_
     }))
     .await
     .unwrap();
-    until_tainted(&cluster, true).await;
+    until_tainted(&cluster, true, "its pool is not complete").await;
     cluster.apply(&slice).unwrap();
-    until_tainted(&cluster, false).await;
+    until_tainted(&cluster, false, "all is there").await;
 
     // The driver's slice goes, and comes back.
     let gone = ["delete", "resourceslice", "worker-1-nic.example.com"];
     cluster.plane.kubectl_ok(&gone).unwrap();
-    until_tainted(&cluster, true).await;
+    until_tainted(&cluster, true, "the slice is gone").await;
     cluster.apply(&slice).unwrap();
-    until_tainted(&cluster, false).await;
+    until_tainted(&cluster, false, "the slice is back").await;
     // The device plugin dies.
     set_gpus(&cluster, "0").await;
-    until_tainted(&cluster, true).await;
+    until_tainted(&cluster, true, "the device plugin is dead").await;
     host.terminate().await.unwrap();
 }
 

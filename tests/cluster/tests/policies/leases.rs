@@ -52,9 +52,10 @@ async fn renew(cluster: &Cluster, node: &str, ago: SignedDuration) {
     applied.await.unwrap();
 }
 
-async fn until_tainted(cluster: &Cluster, tainted: bool) {
+async fn until_tainted(cluster: &Cluster, tainted: bool, when: &str) {
     let seen = cluster.until_tainted("worker", TAINT, tainted).await;
-    seen.unwrap();
+    seen.map_err(|error| error.context(when.to_owned()))
+        .unwrap();
 }
 
 /// How often the rule was evaluated.
@@ -79,10 +80,10 @@ async fn a_renewal_brings_no_node_back_and_one_that_does_not_come_does() {
     }
     until_of(&cluster, POLICY, "Ready", Status::True, "Decides").await;
     // There is no lease yet, and then one in another's name.
-    until_tainted(&cluster, true).await;
+    until_tainted(&cluster, true, "there is no lease yet").await;
     renew(&cluster, "other", SignedDuration::ZERO).await;
     renew(&cluster, "worker", SignedDuration::ZERO).await;
-    until_tainted(&cluster, false).await;
+    until_tainted(&cluster, false, "the lease is young").await;
 
     // The node is looked at when a lease would be too old that was not renewed since the last look.
     let began = Instant::now();
@@ -110,12 +111,12 @@ async fn a_renewal_brings_no_node_back_and_one_that_does_not_come_does() {
     );
 
     // Nothing comes any more: time alone.
-    until_tainted(&cluster, true).await;
+    until_tainted(&cluster, true, "nobody renews the lease").await;
     renew(&cluster, "worker", SignedDuration::ZERO).await;
-    until_tainted(&cluster, false).await;
+    until_tainted(&cluster, false, "it is renewed again").await;
     // One that is older than what was known, as when a clock was set.
     renew(&cluster, "worker", SignedDuration::from_secs(3600)).await;
-    until_tainted(&cluster, true).await;
+    until_tainted(&cluster, true, "it was renewed an hour ago").await;
     host.terminate().await.unwrap();
 }
 
@@ -142,6 +143,6 @@ async fn the_right_in_the_namespace_of_node_leases_is_asked_for_and_is_enough() 
         ))
         .unwrap();
     until_of(&cluster, POLICY, "Ready", yes, "Decides").await;
-    until_tainted(&cluster, true).await;
+    until_tainted(&cluster, true, "the right is there, and no lease").await;
     host.terminate().await.unwrap();
 }

@@ -1,10 +1,10 @@
-//! A policy that is stuck until its deadline, which is far.
+//! A policy that is asked aside: it is stuck until its deadline, which is far, or turns with its own taint.
 
 use std::time::{Duration, Instant};
 
 use cluster_tests::{GUIDE_TAINT, agent_rule, wait, worker};
 use planner::rule::Status;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{apply, hostile, rule, start, until};
 
@@ -77,6 +77,45 @@ async fn a_policy_that_is_stuck_delays_no_other_rule_no_probe_and_no_lease() {
     assert!(!log.contains("does not lead any more"), "{log}");
     let taints = cluster.readiness_taints("worker").await.unwrap();
     assert_eq!(taints, [format!("{GUIDE_TAINT}=pending:NoSchedule")]);
+    host.terminate().await.unwrap();
+}
+
+/// What it would say of the node that it makes is not known before that node is there.
+#[tokio::test]
+async fn a_large_policy_that_turns_with_its_taint_is_caught_after_its_first_change() {
+    let cluster = start().await;
+    cluster.create_node(&worker("worker", false)).await.unwrap();
+    let arguments = ["--zap-encoder=json"];
+    let host = cluster.start_host_with(&arguments).await.unwrap();
+    let file = cluster.plane.folder().join("hostile.wasm");
+    std::fs::write(&file, hostile()).unwrap();
+    // A deadline for which it is asked aside.
+    let spec = json!({"module": {"file": {"path": file}}, "limits": {"deadline": "1s"}});
+    apply(&cluster, spec).await;
+    until(&cluster, "Ready", Status::True, "Decides").await;
+    cluster.apply(&rule("turn", OTHER)).unwrap();
+    let caught = cluster.until_status("turn", "TaintFlaps", |status| {
+        let mut failed = status.failed_nodes.iter();
+        failed.any(|node| format!("{node:?}").contains("TaintFlaps"))
+    });
+    caught.await.unwrap();
+    // Whatever becomes of the node, it is asked again and changes nothing.
+    cluster.apply(&agent_rule("agent", "continuous")).unwrap();
+    for (status, held) in [("False", true), ("True", false), ("False", true)] {
+        cluster.agent_reports("worker", status).await;
+        let followed = cluster.until_tainted("worker", GUIDE_TAINT, held).await;
+        followed.unwrap();
+    }
+    cluster.until_worked_off().await.unwrap();
+    let log = host.log().unwrap();
+    let of_rule = |line: &&str| {
+        let line: Value = serde_json::from_str(line).unwrap_or_default();
+        line["rule"] == "turn" && line["taint"].is_string()
+    };
+    let changes: Vec<_> = log.lines().filter(of_rule).collect();
+    assert_eq!(changes.len(), 1, "{changes:#?}");
+    let tainted = cluster.until_tainted("worker", OTHER, true).await;
+    tainted.unwrap();
     host.terminate().await.unwrap();
 }
 

@@ -16,11 +16,14 @@ guest_sdk::export!(Hostile);
 /// Hidden state: how often this instance was called.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
+/// Longer than a status shows.
+const VERSION: &str = "1.2.3-a.version.that.is.longer.than.the.64.bytes.of.it.that.a.table.shows";
+
 impl Policy for Hostile {
     fn describe() -> Description {
-        Description::new("hostile", "1.2.3")
+        Description::new("hostile", VERSION)
             .parameters(r#"{"type":"object"}"#)
-            .domain("zone", &["a", "b"])
+            .domain("zone", &["a", "b\u{202e}"])
     }
 
     fn check(rule: &Rule) -> Vec<Problem> {
@@ -91,7 +94,9 @@ impl Policy for Hostile {
             "long-message" => fine().message("x".repeat(1025)),
             "longest-message" => fine().message("x".repeat(1024)),
             "control-characters" => {
-                fine().message("one\ntwo\u{1b}[31m three \u{202e}four\u{200b}\u{2067}\u{feff}.")
+                let text = "one\ntwo\u{1b}[31m three \u{202e}four\u{200b}\u{2067}\u{feff}.";
+                let finding = Finding::other("five\r\u{202e}", true);
+                fine().message(text).findings(vec![finding])
             }
             "no-reason" => Decision::absent(""),
             "lower-reason" => Decision::absent("fine"),
