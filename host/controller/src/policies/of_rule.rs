@@ -76,7 +76,7 @@ impl Deref for RulePolicy {
 
 impl RulePolicy {
     /// One that is left alone where it fails again and again.
-    pub(super) fn of_object(policy: Policy, on_failure: OnFailure) -> Self {
+    pub(crate) fn of_object(policy: Policy, on_failure: OnFailure) -> Self {
         Self {
             policy,
             on_failure,
