@@ -1,7 +1,8 @@
 use engine::{Engine, Policy};
+use planner::breaker::{FAILURES, PAUSED};
 use planner::question::{Answer, Question, Read};
 use planner::related::Related;
-use planner::verdict::Decision;
+use planner::verdict::{Decision, Failure};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -151,6 +152,22 @@ fn a_policy_that_fails_on_the_node_that_its_decision_makes_is_told_its_own_failu
         let (kind, message, _) = said(!tainted);
         assert_eq!(kind, "PolicyError");
         assert!(message.starts_with("parameters"), "{message}");
+
+        // While it is left alone, the end of that brings the node back.
+        let guard = one.policy.guard().unwrap();
+        let trapped = Verdict {
+            result: Err(Failure {
+                kind: "Trapped",
+                message: String::new(),
+            }),
+            reads: Vec::new(),
+        };
+        for _ in 0..FAILURES {
+            guard.tell(guard.ask(Timestamp::UNIX_EPOCH).unwrap(), &trapped);
+        }
+        let (kind, _, reads) = said(tainted);
+        assert_eq!(kind, PAUSED);
+        assert!(reads.iter().any(|read| read.until.is_some()), "{reads:?}");
 
         // The opposite is what it was.
         let Verdict {

@@ -46,7 +46,7 @@ impl Default for Guard {
 
 impl Guard {
     /// May it be asked? If not, what stands in the place of its verdict: the node comes back when it may.
-    pub(super) fn ask(&self, now: Timestamp) -> Result<Permit, Verdict> {
+    pub(crate) fn ask(&self, now: Timestamp) -> Result<Permit, Verdict> {
         let since = self.began.elapsed();
         let refusal = match self.lock().breaker.ask(since) {
             Ok(permit) => return Ok(permit),
@@ -73,7 +73,7 @@ impl Guard {
     }
 
     /// What came of a run.
-    pub(super) fn tell(&self, permit: Permit, verdict: &Verdict) {
+    pub(crate) fn tell(&self, permit: Permit, verdict: &Verdict) {
         let since = self.began.elapsed();
         let mut state = self.lock();
         let before = state.breaker.paused();
