@@ -132,13 +132,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     };
     let policy = module::load(&module.bytes, &place)?;
     let report = Report::new(&module, &policy)?;
-    output::result(&match format {
-        Format::Text => report.text()?,
-        Format::Json => {
-            serde_json::to_string_pretty(&report).context("the result is no JSON")? + "\n"
-        }
-        Format::Yaml => serde_saphyr::to_string(&report).context("the result is no YAML")?,
-    })?;
+    output::result(&report.shown(format)?)?;
     Ok(Exit::Success)
 }
 
@@ -181,6 +175,17 @@ impl<'a> Report<'a> {
             domains: domains.collect(),
             parameters,
         })
+    }
+
+    fn shown(&self, format: Format) -> anyhow::Result<String> {
+        match format {
+            Format::Text => self.text(),
+            Format::Json => {
+                let json = serde_json::to_string_pretty(self).context("the result is no JSON")?;
+                Ok(engine::seen_json(&json) + "\n")
+            }
+            Format::Yaml => serde_saphyr::to_string(self).context("the result is no YAML"),
+        }
     }
 
     fn text(&self) -> anyhow::Result<String> {
@@ -235,9 +240,30 @@ impl<'a> Report<'a> {
             _ => writeln!(
                 text,
                 "Parameters:\n{}",
-                serde_json::to_string_pretty(&self.parameters)?
+                engine::seen_json(&serde_json::to_string_pretty(&self.parameters)?)
             )?,
         }
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The author of a module writes its schema, and whoever wants to know what it is looks at it here.
+    #[test]
+    fn nothing_in_a_schema_turns_or_hides_what_a_terminal_shows() {
+        let engine = engine::Engine::new(&engine::Options::one_at_a_time()).unwrap();
+        let policy = engine.default_policy().unwrap();
+        let module = Module::from_bytes(engine::DEFAULT_POLICY.to_vec(), None).unwrap();
+        let mut report = Report::new(&module, &policy).unwrap();
+        report.parameters = serde_json::json!({ "title": "a\u{202e}b\u{200b}c\u{9b}31md\u{feff}" });
+        for format in [Format::Text, Format::Json] {
+            let shown = report.shown(format).unwrap();
+            let hidden = |letter: char| engine::is_unseen(letter) && letter != '\n';
+            assert!(!shown.contains(hidden), "{shown:?}");
+            assert!(shown.contains("\\u202e"), "{shown}");
+        }
     }
 }
