@@ -5,7 +5,8 @@ use std::fmt::Write;
 use anyhow::Context;
 use clap::ArgGroup;
 use engine::Policy;
-use fetch::{Module, Source, Wanted};
+use fetch::{Digest, Module, Source, Wanted};
+use planner::rule::DEFAULT_POLICY;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -177,6 +178,17 @@ impl<'a> Report<'a> {
         })
     }
 
+    /// Nobody keeps a module from calling itself as the built-in one does.
+    fn named(&self) -> String {
+        let is_built_in = self.digest == Digest::of(engine::DEFAULT_POLICY).to_string();
+        match self.name {
+            DEFAULT_POLICY if !is_built_in => {
+                format!("{DEFAULT_POLICY} (as it calls itself; the built-in policy is another)")
+            }
+            name => name.to_owned(),
+        }
+    }
+
     fn shown(&self, format: Format) -> anyhow::Result<String> {
         match format {
             Format::Text => self.text(),
@@ -191,7 +203,7 @@ impl<'a> Report<'a> {
     fn text(&self) -> anyhow::Result<String> {
         let mut text = String::new();
         let mut line = |name: &str, value: &str| writeln!(text, "{name:<12}{value}");
-        line("Name:", self.name)?;
+        line("Name:", &self.named())?;
         line("Version:", self.version)?;
         line("Contract:", self.contract)?;
         line("Digest:", self.digest)?;
@@ -250,6 +262,25 @@ impl<'a> Report<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_module_that_calls_itself_default_is_not_taken_for_the_built_in_one() {
+        let engine = engine::Engine::new(&engine::Options::one_at_a_time()).unwrap();
+        let name = |bytes: Vec<u8>| {
+            let policy = engine.load(&bytes).unwrap();
+            let module = Module::from_bytes(bytes, None).unwrap();
+            let text = Report::new(&module, &policy).unwrap().text().unwrap();
+            text.lines().next().unwrap().to_owned()
+        };
+        let built_in = engine::DEFAULT_POLICY.to_vec();
+        // With a custom section: another module, which says the same of itself.
+        let other = [&built_in[..], &[0, 2, 1, b'x']].concat();
+        assert_eq!(name(built_in), "Name:       default");
+        assert_eq!(
+            name(other),
+            "Name:       default (as it calls itself; the built-in policy is another)"
+        );
+    }
 
     /// The author of a module writes its schema, and whoever wants to know what it is looks at it here.
     #[test]
