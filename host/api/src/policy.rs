@@ -307,7 +307,8 @@ pub struct ReadinessPolicyStatus {
 
     /// How far the module came that is wanted: `Fetched`, `Verified` (it has the digest, and the
     /// signature), `Compatible` (it keeps the contract, may have what it asks, and takes the parameters of
-    /// the rules that name the policy), and `Ready`: it decides. `Failing` is about the one that decides: it
+    /// the rules that name the policy), and `Ready`: it decides. `Fetching` and `Compiling` are the reasons of what is
+    /// just being done; then `Ready` is about the module before, where that decides. `Failing` is about the one that decides: it
     /// failed again and again, and is not asked for a while.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 32))]

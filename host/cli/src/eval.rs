@@ -282,7 +282,12 @@ pub fn activate(
                 continue;
             }
         };
-        let about = format!("rule '{}', policy {}", rule.name, policy.name());
+        // A module may call itself as another is called: the rule's word for it comes first.
+        let calls_itself = match policy.name() {
+            name if name == rule.policy => String::new(),
+            name => format!(" ({name})"),
+        };
+        let about = format!("rule '{}', policy {}{calls_itself}", rule.name, rule.policy);
         match policy.check(&rule) {
             Ok(found) => problems.extend(found.iter().map(|problem| {
                 let field = field(&problem.path);

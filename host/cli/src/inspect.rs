@@ -5,7 +5,8 @@ use std::fmt::Write;
 use anyhow::Context;
 use clap::ArgGroup;
 use engine::Policy;
-use fetch::{Module, Source, Wanted};
+use fetch::{Digest, Module, Source, Wanted};
+use planner::rule::DEFAULT_POLICY;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -132,13 +133,7 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     };
     let policy = module::load(&module.bytes, &place)?;
     let report = Report::new(&module, &policy)?;
-    output::result(&match format {
-        Format::Text => report.text()?,
-        Format::Json => {
-            serde_json::to_string_pretty(&report).context("the result is no JSON")? + "\n"
-        }
-        Format::Yaml => serde_saphyr::to_string(&report).context("the result is no YAML")?,
-    })?;
+    output::result(&report.shown(format)?)?;
     Ok(Exit::Success)
 }
 
@@ -183,10 +178,32 @@ impl<'a> Report<'a> {
         })
     }
 
+    /// Nobody keeps a module from calling itself as the built-in one does.
+    fn named(&self) -> String {
+        let is_built_in = self.digest == Digest::of(engine::DEFAULT_POLICY).to_string();
+        match self.name {
+            DEFAULT_POLICY if !is_built_in => {
+                format!("{DEFAULT_POLICY} (as it calls itself; the built-in policy is another)")
+            }
+            name => name.to_owned(),
+        }
+    }
+
+    fn shown(&self, format: Format) -> anyhow::Result<String> {
+        match format {
+            Format::Text => self.text(),
+            Format::Json => {
+                let json = serde_json::to_string_pretty(self).context("the result is no JSON")?;
+                Ok(engine::seen_json(&json) + "\n")
+            }
+            Format::Yaml => serde_saphyr::to_string(self).context("the result is no YAML"),
+        }
+    }
+
     fn text(&self) -> anyhow::Result<String> {
         let mut text = String::new();
         let mut line = |name: &str, value: &str| writeln!(text, "{name:<12}{value}");
-        line("Name:", self.name)?;
+        line("Name:", &self.named())?;
         line("Version:", self.version)?;
         line("Contract:", self.contract)?;
         line("Digest:", self.digest)?;
@@ -235,9 +252,49 @@ impl<'a> Report<'a> {
             _ => writeln!(
                 text,
                 "Parameters:\n{}",
-                serde_json::to_string_pretty(&self.parameters)?
+                engine::seen_json(&serde_json::to_string_pretty(&self.parameters)?)
             )?,
         }
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_calls_itself_default_is_not_taken_for_the_built_in_one() {
+        let engine = engine::Engine::new(&engine::Options::one_at_a_time()).unwrap();
+        let name = |bytes: Vec<u8>| {
+            let policy = engine.load(&bytes).unwrap();
+            let module = Module::from_bytes(bytes, None).unwrap();
+            let text = Report::new(&module, &policy).unwrap().text().unwrap();
+            text.lines().next().unwrap().to_owned()
+        };
+        let built_in = engine::DEFAULT_POLICY.to_vec();
+        // With a custom section: another module, which says the same of itself.
+        let other = [&built_in[..], &[0, 2, 1, b'x']].concat();
+        assert_eq!(name(built_in), "Name:       default");
+        assert_eq!(
+            name(other),
+            "Name:       default (as it calls itself; the built-in policy is another)"
+        );
+    }
+
+    /// The author of a module writes its schema, and whoever wants to know what it is looks at it here.
+    #[test]
+    fn nothing_in_a_schema_turns_or_hides_what_a_terminal_shows() {
+        let engine = engine::Engine::new(&engine::Options::one_at_a_time()).unwrap();
+        let policy = engine.default_policy().unwrap();
+        let module = Module::from_bytes(engine::DEFAULT_POLICY.to_vec(), None).unwrap();
+        let mut report = Report::new(&module, &policy).unwrap();
+        report.parameters = serde_json::json!({ "title": "a\u{202e}b\u{200b}c\u{9b}31md\u{feff}" });
+        for format in [Format::Text, Format::Json] {
+            let shown = report.shown(format).unwrap();
+            let hidden = |letter: char| engine::is_unseen(letter) && letter != '\n';
+            assert!(!shown.contains(hidden), "{shown:?}");
+            assert!(shown.contains("\\u202e"), "{shown}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The policies that rules can name: the one that is built in, and those of `ReadinessPolicy` objects.
 //!
 //! What an object wants is brought (`bring`), loaded and compared with what decides now (`admit`), and told
-//! in its status (`status`); `work` does that for all of them. Rules see the result as one
+//! in its status (`status`, `tell`); `work` does that for all of them. Rules see the result as one
 //! [`Policies`], which is exchanged as a whole.
 
 mod admit;
@@ -14,6 +14,7 @@ mod known;
 mod of_rule;
 mod order;
 mod status;
+mod tell;
 mod trouble;
 mod trust;
 mod turns;

@@ -186,6 +186,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         };
         QueueState {
             depth: keys.ready.len(),
+            due: keys.due.len(),
             oldest: first.map(Instant::elapsed).unwrap_or_default(),
             unfinished: running().sum(),
             longest: running().max().unwrap_or_default(),

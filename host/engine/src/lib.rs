@@ -45,7 +45,7 @@ pub use compiler::{
 pub use failure::FailureKind;
 pub use grants::{Grants, UnknownInterface};
 pub use load::LoadError;
-pub use output::is_unseen;
+pub use output::{is_unseen, seen_json};
 pub use policy::Policy;
 
 use class::{Allowance, Shared};

@@ -1,5 +1,7 @@
 //! What a policy handed back, checked against the limits that the contract states.
 
+use std::fmt::Write;
+
 use planner::rule::Rule;
 use planner::verdict::{Decision, Failure, Finding, Subject, TaintAction};
 use semver::Version;
@@ -159,7 +161,7 @@ pub(crate) fn description(description: types::Description) -> Result<Description
     Ok(Description {
         name,
         version,
-        parameters,
+        parameters: seen_json(&parameters),
         domains: domains.collect(),
     })
 }
@@ -203,6 +205,24 @@ pub(crate) fn printable(text: impl Into<String>) -> String {
     }
 }
 
+/// The same JSON with an escape for each character of its strings that [cannot be seen](is_unseen): what it
+/// means stays, and it can be shown where [decisions](planner::verdict::Decision) are.
+pub fn seen_json(text: &str) -> String {
+    let mut seen = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            // Outside of strings: in them they are escapes already.
+            '\n' | '\r' | '\t' => seen.push(character),
+            _ if is_unseen(character) => {
+                // A String takes everything, and each of these has four digits at most.
+                let _ = write!(seen, "\\u{:04x}", u32::from(character));
+            }
+            _ => seen.push(character),
+        }
+    }
+    seen
+}
+
 /// As much of a text as an error message needs.
 fn clipped(text: &str) -> &str {
     &text[..text.floor_char_boundary(80)]
@@ -225,5 +245,33 @@ mod tests {
         for seen in ["", "it’s “fine” – 5 µs…", "číslo", "数", "a b", "👍"] {
             assert_eq!(printable(seen), seen);
         }
+    }
+
+    #[test]
+    fn a_schema_shows_what_it_is_and_stays_what_it_is() {
+        let unseen: String = (0..=0xffff)
+            .filter_map(char::from_u32)
+            .filter(|character| is_unseen(*character))
+            .collect();
+        let schema = serde_json::json!({ "description": format!("a{unseen}b, ü and \"\\"), "type": "object" });
+        let given = serde_json::to_string_pretty(&schema).unwrap();
+        assert!(given.contains('\u{202e}') && given.contains('\u{9b}'));
+        let described = description(types::Description {
+            name: "one".to_owned(),
+            version: "1.0.0".to_owned(),
+            parameters: format!("\t{given}\r\n"),
+            domains: Vec::new(),
+        });
+        let shown = described.unwrap().parameters;
+        let line_ends = ['\n', '\r', '\t'];
+        let hidden = |character: char| is_unseen(character) && !line_ends.contains(&character);
+        assert!(
+            !shown.contains(hidden) && shown.contains("\\u202e"),
+            "{shown}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
+            schema
+        );
     }
 }

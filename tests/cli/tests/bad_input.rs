@@ -355,7 +355,7 @@ fn a_rule_that_does_not_suit_its_policy() {
     let output = eval(&rule, NODE, &["--policy", &hostile()]);
     refused_as(
         &output,
-        "error: rule.yaml:5:1: rule 'check-finds', policy hostile: spec.policy.parameters.zone: ",
+        "error: rule.yaml:5:1: rule 'check-finds', policy default (hostile): spec.policy.parameters.zone: ",
     );
     assert!(
         !output.stderr.contains('\u{1b}'),
@@ -426,7 +426,7 @@ fn a_policy_that_fails_to_check_a_rule_is_exit_status_3() {
     assert_eq!((output.status, output.stdout.as_str()), (3, ""));
     assert!(
         output.stderr.starts_with(
-            "error: rule.yaml:1:1: rule 'check-panics', policy hostile: the policy failed when it checked the rule (Trapped): "
+            "error: rule.yaml:1:1: rule 'check-panics', policy default (hostile): the policy failed when it checked the rule (Trapped): "
         ),
         "{}",
         output.stderr

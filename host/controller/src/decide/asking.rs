@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use planner::Timestamp;
 use planner::bootstrap;
 use planner::facts::{Node, Taint};
-use planner::question::{NodeAnswers, Question};
+use planner::question::{NodeAnswers, Question, Read};
 use planner::related::Related;
 use planner::rule::Rule;
 use planner::verdict::{Decision, Failure, TaintAction, Verdict};
@@ -34,8 +34,15 @@ pub(super) fn ask(
         now,
     };
     let mut asked = answered(active, answers.clone())?;
-    if let Some(failure) = flaps(active, answers, &asked.verdict) {
+    if let Some((failure, reads)) = flaps(active, answers, &asked.verdict) {
         asked.verdict.result = Err(failure);
+        // What it hangs on as well: each question once.
+        for read in reads {
+            let known = &mut asked.verdict.reads;
+            if !known.iter().any(|known| known.question == read.question) {
+                known.push(read);
+            }
+        }
     }
     Some(asked)
 }
@@ -58,8 +65,13 @@ fn recalled(active: &ActiveRule, answers: &mut NodeAnswers) -> Option<Verdict> {
 
 /// What a decision does to a node is a fact of that node afterwards. A policy that then decides the opposite
 /// would have its taint come and go without end: it is told so before the first time, and the node stays as it
-/// is. Whoever does not ask whether the node is tainted cannot do that.
-fn flaps(active: &ActiveRule, mut answers: NodeAnswers, verdict: &Verdict) -> Option<Failure> {
+/// is. Whoever does not ask whether the node is tainted cannot do that. A policy that fails on one of the two
+/// nodes decided nothing there: then its failure is told, and what `onFailure` makes of it counts on both.
+fn flaps(
+    active: &ActiveRule,
+    mut answers: NodeAnswers,
+    verdict: &Verdict,
+) -> Option<(Failure, Vec<Read>)> {
     let tainted = answers.node.has_taint(&answers.taint);
     let own = &answers.taint;
     let asks = |question: &Question| match question {
@@ -67,7 +79,9 @@ fn flaps(active: &ActiveRule, mut answers: NodeAnswers, verdict: &Verdict) -> Op
         Question::HasTaint { key, effect } => *key == own.key && *effect == own.effect,
         _ => false,
     };
-    if !verdict.reads.iter().any(|read| asks(&read.question)) || !changes(active, verdict, tainted)
+    if verdict.result.is_err()
+        || !verdict.reads.iter().any(|read| asks(&read.question))
+        || !changes(active, verdict, tainted)
     {
         return None;
     }
@@ -88,14 +102,31 @@ fn flaps(active: &ActiveRule, mut answers: NodeAnswers, verdict: &Verdict) -> Op
             .policy
             .ask_at_once(&active.memo, &active.rule, answers)
     })?;
-    changes(active, &after, !tainted).then(|| Failure {
-        kind: FLAPS,
-        message: format!(
-            "the policy wants taint '{own}' on this node while it is not there, and off it while it is: it would \
-             come and go for ever; its answer must not turn with the taint that follows from it",
-            own = active.rule.taint
-        ),
-    })
+    if !changes(active, &after, !tainted) {
+        return None;
+    }
+    let own = &active.rule.taint;
+    let (kind, message) = match after.result {
+        Err(Failure { kind, message }) => {
+            let (decides, there) = match tainted {
+                true => ("off", "is not there"),
+                false => ("on", "is there"),
+            };
+            let message = format!(
+                "the policy wants taint '{own}' {decides} this node, and fails on the node as that makes it, where the \
+                 taint {there}: {message}"
+            );
+            (kind, message)
+        }
+        Ok(_) => {
+            let message = format!(
+                "the policy wants taint '{own}' on this node while it is not there, and off it while it is: it would \
+                 come and go for ever; its answer must not turn with the taint that follows from it"
+            );
+            (FLAPS, message)
+        }
+    };
+    Some((Failure { kind, message }, after.reads))
 }
 
 /// Would it change a node that is tainted like this? Who completes a bootstrap does so once.

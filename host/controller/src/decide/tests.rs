@@ -1,9 +1,13 @@
 use engine::{Engine, Policy};
+use planner::breaker::{FAILURES, PAUSED};
+use planner::question::{Answer, Question, Read};
 use planner::related::Related;
+use planner::verdict::{Decision, Failure};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policies::OnFailure;
 
 fn at(seconds: u32) -> String {
     format!("2026-01-01T00:{:02}:{:02}Z", seconds / 60, seconds % 60)
@@ -89,6 +93,100 @@ fn what_is_remembered_is_what_the_policy_would_say() {
             prop_assert_eq!(verdict(rule), verdict(&fresh));
         }
     });
+}
+
+/// Where it fails on the node that its decision makes, that failure is told, and not one that is none.
+#[test]
+fn a_policy_that_fails_on_the_node_that_its_decision_makes_is_told_its_own_failure() {
+    let engine = Engine::new(&engine::Options::default()).unwrap();
+    let policy = engine.default_policy().unwrap();
+    // It can decide about no node with such parameters: what it says of one of the two is what was learned.
+    let broken = json!({"noSuch": 1});
+    for (on_failure, tainted, wants) in [
+        (OnFailure::Release, false, TaintAction::Present),
+        (OnFailure::Taint, true, TaintAction::Absent),
+    ] {
+        let mut one = rule("continuous", "allOf", &broken, &policy);
+        one.policy = RulePolicy::of_object(policy.clone(), on_failure);
+        let decided = |answer| Verdict {
+            result: Ok(Decision {
+                taint: wants,
+                complete_bootstrap: false,
+                per_boot: false,
+                reason: "R".to_owned(),
+                message: String::new(),
+                findings: Vec::new(),
+            }),
+            reads: vec![Read {
+                question: Question::Tainted,
+                answer: Answer::Bool(answer),
+                until: None,
+            }],
+        };
+        one.memo.write().unwrap().learn(&decided(tainted));
+        let said = |tainted: bool| {
+            let taints = tainted.then(|| planner::facts::Taint {
+                key: one.rule.taint.key.clone(),
+                effect: Some(one.rule.taint.effect),
+                value: String::new(),
+            });
+            let node = Arc::new(Node {
+                taints: taints.into_iter().collect(),
+                ..Node::default()
+            });
+            let now = at(0).parse().unwrap();
+            let verdict = ask(&node, &Related::default(), &one, None, now);
+            let verdict = verdict.unwrap().verdict;
+            let failure = verdict.result.clone().unwrap_err();
+            (failure.kind, failure.message, verdict.reads)
+        };
+        let (kind, message, reads) = said(tainted);
+        assert_eq!(kind, "PolicyError", "{message}");
+        assert!(
+            message.contains("fails on the node as that makes it") && message.contains("noSuch"),
+            "{message}"
+        );
+        let asks = |read: &&Read| read.question == Question::Tainted;
+        assert_eq!(reads.iter().filter(asks).count(), 1);
+        // There it fails, and what it says of the other node is nothing against that.
+        let (kind, message, _) = said(!tainted);
+        assert_eq!(kind, "PolicyError");
+        assert!(message.starts_with("parameters"), "{message}");
+
+        // While it is left alone, the end of that brings the node back.
+        let guard = one.policy.guard().unwrap();
+        let trapped = Verdict {
+            result: Err(Failure {
+                kind: "Trapped",
+                message: String::new(),
+            }),
+            reads: Vec::new(),
+        };
+        for _ in 0..FAILURES {
+            guard.tell(guard.ask(Timestamp::UNIX_EPOCH).unwrap(), &trapped);
+        }
+        let (kind, _, reads) = said(tainted);
+        assert_eq!(kind, PAUSED);
+        assert!(reads.iter().any(|read| read.until.is_some()), "{reads:?}");
+
+        // The opposite is what it was.
+        let Verdict {
+            result: Ok(mut opposite),
+            reads,
+        } = decided(!tainted)
+        else {
+            unreachable!("it decided");
+        };
+        opposite.taint = match wants {
+            TaintAction::Present => TaintAction::Absent,
+            _ => TaintAction::Present,
+        };
+        let result = Ok(opposite);
+        one.memo.write().unwrap().learn(&Verdict { result, reads });
+        for tainted in [true, false] {
+            assert_eq!(said(tainted).0, "TaintFlaps");
+        }
+    }
 }
 
 /// Whoever holds a place keeps it, also where a plan that asks for it again is not carried out.

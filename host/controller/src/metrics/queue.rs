@@ -28,7 +28,9 @@ pub(crate) struct QueueMetrics {
 pub(crate) struct QueueState {
     /// Keys that wait for a worker.
     pub(crate) depth: usize,
-    /// How long the first of them has waited.
+    /// Keys that wait for a moment: they were wanted for then, or are tried again then.
+    pub(crate) due: usize,
+    /// How long the first of those that wait for a worker has waited.
     pub(crate) oldest: Duration,
     /// How long the keys that are worked on have been, all together …
     pub(crate) unfinished: Duration,
@@ -47,6 +49,7 @@ pub(super) struct QueueVectors {
     unfinished: GaugeVec,
     longest: GaugeVec,
     our_depth: IntGaugeVec,
+    our_due: IntGaugeVec,
     our_age: GaugeVec,
 }
 
@@ -105,6 +108,13 @@ impl QueueVectors {
                 ),
                 &["queue"],
             )?,
+            our_due: IntGaugeVec::new(
+                Opts::new(
+                    "node_readiness_queue_due",
+                    "Keys that time will bring: a policy is to be asked again then, or work that failed is tried again.",
+                ),
+                &["queue"],
+            )?,
             our_age: GaugeVec::new(
                 Opts::new(
                     "node_readiness_queue_age_seconds",
@@ -122,6 +132,7 @@ impl QueueVectors {
             unfinished,
             longest,
             our_depth,
+            our_due,
             our_age,
         } = &vectors;
         registry.register(Box::new(adds.clone()))?;
@@ -132,6 +143,7 @@ impl QueueVectors {
         registry.register(Box::new(unfinished.clone()))?;
         registry.register(Box::new(longest.clone()))?;
         registry.register(Box::new(our_depth.clone()))?;
+        registry.register(Box::new(our_due.clone()))?;
         registry.register(Box::new(our_age.clone()))?;
         Ok(vectors)
     }
@@ -153,6 +165,8 @@ impl QueueVectors {
         let depth = i64::try_from(state.depth).unwrap_or(i64::MAX);
         self.depth.with_label_values(labels).set(depth);
         self.our_depth.with_label_values(&[name]).set(depth);
+        let due = i64::try_from(state.due).unwrap_or(i64::MAX);
+        self.our_due.with_label_values(&[name]).set(due);
         self.unfinished
             .with_label_values(labels)
             .set(state.unfinished.as_secs_f64());

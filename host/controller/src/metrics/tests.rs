@@ -589,4 +589,15 @@ async fn a_queue_says_how_deep_and_how_old_it_is() {
         1.0
     );
     assert_eq!(page.value(&format!("workqueue_depth{labels}")), 2.0);
+
+    // What time will bring is none of these: here one that is tried again, and one that was wanted for later.
+    let due = r#"node_readiness_queue_due{queue="node"}"#;
+    assert_eq!(page.value(due), 1.0);
+    queue.add_after("c".to_owned(), Duration::from_secs(60));
+    assert_eq!(idle.page().value(due), 2.0);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    queue.take().await;
+    let page = idle.page();
+    assert_eq!(page.value(due), 0.0);
+    assert_eq!(page.value(&format!("workqueue_depth{labels}")), 2.0);
 }

@@ -46,7 +46,7 @@ impl Default for Guard {
 
 impl Guard {
     /// May it be asked? If not, what stands in the place of its verdict: the node comes back when it may.
-    pub(super) fn ask(&self, now: Timestamp) -> Result<Permit, Verdict> {
+    pub(crate) fn ask(&self, now: Timestamp) -> Result<Permit, Verdict> {
         let since = self.began.elapsed();
         let refusal = match self.lock().breaker.ask(since) {
             Ok(permit) => return Ok(permit),
@@ -73,18 +73,13 @@ impl Guard {
     }
 
     /// What came of a run.
-    pub(super) fn tell(&self, permit: Permit, verdict: &Verdict) {
+    pub(crate) fn tell(&self, permit: Permit, verdict: &Verdict) {
         let since = self.began.elapsed();
         let mut state = self.lock();
         let before = state.breaker.paused();
         let failure = verdict.result.as_ref().err();
         state.breaker.tell(permit, failure, since);
         state.news |= state.breaker.paused() != before;
-    }
-
-    /// A run of it was found again that it made before.
-    pub(super) fn recalled(&self) {
-        self.lock().breaker.recalled();
     }
 
     /// Also where the pause is over, and nobody knows yet whether it works again.
@@ -181,8 +176,6 @@ mod tests {
                 state.breaker.tell(permit, Some(&failure), Duration::ZERO);
             }
         }
-        // A run that was made before says nothing about one that is to be made.
-        guard.recalled();
         assert!(guard.paused().is_some() && !guard.take_news());
         let permit = guard.ask(now).unwrap();
         guard.tell(permit, &verdict(true));

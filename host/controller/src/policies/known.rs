@@ -105,6 +105,15 @@ impl Known {
         !self.tried
     }
 
+    /// Was something else asked for than the stored status is about? A host that starts anew brings what was asked
+    /// for before, and tells nothing of that unless it ends otherwise.
+    pub(super) fn is_news(&self, object: &ReadinessPolicy, asked: &Asked) -> bool {
+        let status = object.status.as_ref();
+        let told = status.and_then(|status| status.observed_generation);
+        let by_hand = !self.is_untried() && self.asked.annotation != asked.annotation;
+        told != asked.generation || by_hand
+    }
+
     /// What the module was found to be for the same generation, by this host or by the one before: a tag
     /// is looked up once. Who changes the annotation wants it looked up again.
     pub(super) fn pin(&self, object: &ReadinessPolicy, asked: &Asked) -> Option<Digest> {

@@ -1,5 +1,6 @@
 //! What a `ReadinessPolicy` asks for, with every text taken apart.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use api::policy::{ConfigMapModule, HttpsModule, KeylessSigner, Limits, OciModule, SecretName};
@@ -34,6 +35,20 @@ pub(super) enum Place {
     },
     ConfigMap(ConfigMapModule),
     BuiltIn(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fetched { source, .. } => source.fmt(f),
+            Self::ConfigMap(ConfigMapModule {
+                namespace,
+                name,
+                key,
+            }) => write!(f, "ConfigMap {namespace}/{name}, key {key},"),
+            Self::BuiltIn(name) => write!(f, "the built-in policy {name}"),
+        }
+    }
 }
 
 impl Place {

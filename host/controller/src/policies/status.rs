@@ -55,23 +55,37 @@ impl Found<'_> {
     fn kept(&self) -> Option<&Good> {
         let is_away = self
             .trouble
-            .is_some_and(|trouble| trouble.step == Step::Fetched);
+            .is_some_and(|trouble| trouble.step == Step::Fetched && !trouble.is_under_way());
         let good = self.good.filter(|_| is_away)?;
         (self.digest == Some(good.digest.as_str())).then_some(good)
     }
 }
 
-/// The status, with the times of conditions that are as they were.
+/// The status, with the times of conditions that are as they were. While another module is under way, what it says of
+/// the one that decides is about the generation that asked for that one.
 pub(super) fn compose(
     found: Found<'_>,
     before: &[Condition],
     now: Timestamp,
 ) -> ReadinessPolicyStatus {
+    let under_way = found.trouble.is_some_and(Trouble::is_under_way);
+    let goes_on = before
+        .iter()
+        .find(|condition| condition.r#type == READY && condition.status == Status::True)
+        .filter(|_| under_way && found.lacks.is_none());
+    let goes_on = found.good.zip(goes_on);
+    let decides = goes_on.map_or(found.generation, |(_, ready)| ready.observed_generation);
     let steps = Step::ALL.into_iter().map(|step| {
         let (status, reason, message) = step_of(step, &found);
         (step.condition(), status, reason, message)
     });
-    let (status, reason, message) = ready(&found);
+    let (status, reason, message) = match (goes_on, found.trouble) {
+        (Some((good, _)), Some(trouble)) => {
+            let message = format!("{} decides, and {}", good.digest, trouble.message);
+            (Status::True, "Decides".to_owned(), message)
+        }
+        _ => ready(&found),
+    };
     let all = steps.chain([(READY, status, reason, message)]);
     let all = all.chain(found.good.map(failing));
     let conditions = all.map(|(r#type, status, reason, message)| {
@@ -80,7 +94,10 @@ pub(super) fn compose(
         Condition {
             r#type: r#type.to_owned(),
             status,
-            observed_generation: found.generation,
+            observed_generation: match r#type {
+                READY | FAILING => decides,
+                _ => found.generation,
+            },
             last_transition_time: same.map_or(Time(now), |same| same.last_transition_time.clone()),
             reason,
             message: clip(&message, MESSAGE),
@@ -90,9 +107,12 @@ pub(super) fn compose(
     let imports = policy.into_iter().flat_map(Policy::imports);
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     ReadinessPolicyStatus {
-        observed_generation: found.generation,
+        observed_generation: decides,
         conditions: conditions.collect(),
-        digest: found.digest.map(str::to_owned),
+        digest: goes_on
+            .map(|(good, _)| good.digest.as_str())
+            .or(found.digest)
+            .map(str::to_owned),
         last_good_digest: found.good.map(|good| good.digest.clone()),
         version: policy.and_then(|policy| text(&clip(policy.version(), MOST_VERSION))),
         contract: policy.and_then(|policy| text(policy.contract())),
@@ -111,7 +131,7 @@ fn step_of(step: Step, found: &Found<'_>) -> (Status, String, String) {
     let lacks = found.lacks.filter(|trouble| trouble.step == step);
     match lacks.or(found.trouble) {
         Some(trouble) if trouble.step == step => (
-            Status::False,
+            trouble.status(),
             trouble.reason.clone(),
             trouble.message.clone(),
         ),
@@ -159,14 +179,14 @@ fn ready(found: &Found<'_>) -> (Status, String, String) {
                 "the last good module {} goes on: {}",
                 good.digest, trouble.message
             );
-            (Status::False, trouble.reason.clone(), message)
+            (trouble.status(), trouble.reason.clone(), message)
         }
         (Some(trouble), None) => {
             let message = format!(
                 "no module decides, and rules that name it are Stalled: {}",
                 trouble.message
             );
-            (Status::False, trouble.reason.clone(), message)
+            (trouble.status(), trouble.reason.clone(), message)
         }
     }
 }
@@ -193,6 +213,89 @@ mod tests {
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn a_module_that_is_under_way_is_unknown_and_the_one_that_decides_stays_what_it_was() {
+        let engine = engine::Engine::new(&engine::Options::one_at_a_time()).unwrap();
+        let fetching = Trouble::fetching("b is being fetched".to_owned());
+        let compiling = Trouble::compiling("b is being compiled".to_owned());
+        let of = |trouble, digest, good| Found {
+            generation: Some(2),
+            digest,
+            signer: None,
+            trouble: Some(trouble),
+            good,
+            lacks: None,
+        };
+        let (yes, unknown) = (Status::True, Status::Unknown);
+        let first = compose(of(&fetching, None, None), &[], at(1));
+        let all: Vec<_> = first.conditions.iter().collect();
+        assert!(all.iter().all(|condition| condition.status == unknown));
+        assert_eq!((&*all[0].reason, &*all[4].reason), ("Fetching", "Fetching"));
+        assert!(all[4].message.contains("Stalled: b is being fetched"));
+        assert_eq!(first.observed_generation, Some(2));
+        let then = compose(
+            of(&compiling, Some("sha256:b"), None),
+            &first.conditions,
+            at(2),
+        );
+        let found: Vec<_> = statuses(&then)
+            .into_iter()
+            .map(|(_, status)| status)
+            .collect();
+        assert_eq!(found, [yes, yes, unknown, unknown, unknown]);
+        assert_eq!(then.conditions[2].reason, "Compiling");
+        assert_eq!(then.digest.as_deref(), Some("sha256:b"));
+
+        // Beside one that decides.
+        let good = Good {
+            policy: engine.default_policy().unwrap().into(),
+            digest: "sha256:a".to_owned(),
+            signer: None,
+        };
+        let decided = Found {
+            generation: Some(1),
+            digest: Some("sha256:a"),
+            signer: None,
+            trouble: None,
+            good: Some(&good),
+            lacks: None,
+        };
+        let decided = compose(decided, &[], at(1));
+        for (trouble, digest) in [(&fetching, None), (&compiling, Some("sha256:b"))] {
+            let found = of(trouble, digest, Some(&good));
+            let told = compose(found, &decided.conditions, at(2));
+            let ready = &told.conditions[4];
+            assert_eq!((ready.status, &*ready.reason), (yes, "Decides"));
+            assert_eq!(ready.last_transition_time.0, at(1));
+            let says = format!("sha256:a decides, and {}", trouble.message);
+            assert_eq!(ready.message, says);
+            let generations = told.conditions.iter().map(|one| one.observed_generation);
+            let generations: Vec<_> = generations.flatten().collect();
+            assert_eq!(generations, [2, 2, 2, 2, 1, 1]);
+            // What was taken for a generation is pinned by these two.
+            assert_eq!(told.observed_generation, Some(1));
+            assert_eq!(told.digest.as_deref(), Some("sha256:a"));
+            let step = told
+                .conditions
+                .iter()
+                .find(|one| one.reason == trouble.reason);
+            assert_eq!(step.unwrap().status, unknown);
+
+            // One that went on in the place of another is not what is wanted.
+            let mut before = decided.conditions.clone();
+            before[4].status = Status::False;
+            let told = compose(found, &before, at(2));
+            let ready = &told.conditions[4];
+            assert_eq!((ready.status, &*ready.reason), (unknown, &*trouble.reason));
+            assert!(
+                ready
+                    .message
+                    .contains("the last good module sha256:a goes on")
+            );
+            assert_eq!(told.observed_generation, Some(2));
+        }
     }
 
     fn statuses(status: &ReadinessPolicyStatus) -> Vec<(&str, Status)> {

@@ -1,4 +1,6 @@
-//! Why a module does not get to decide.
+//! Why a module does not get to decide, or not yet.
+
+use planner::rule::Status;
 
 /// How far a module came: each is a condition of its `ReadinessPolicy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +43,11 @@ impl Step {
 /// [`Trouble::reason`] of a policy that asks about objects which are just being listed.
 pub(super) const BEING_LISTED: &str = "BeingListed";
 
+/// [`Trouble::reason`] of a module that is just being brought …
+const FETCHING: &str = "Fetching";
+/// … and of one that is just being compiled.
+const COMPILING: &str = "Compiling";
+
 /// Which step was not reached, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trouble {
@@ -61,6 +68,30 @@ impl Trouble {
             reason: reason.to_owned(),
             message: message.into(),
             passes: false,
+        }
+    }
+
+    /// Nothing is wrong: it is being brought.
+    pub(super) fn fetching(message: String) -> Self {
+        Self::passing(Step::Fetched, FETCHING, message)
+    }
+
+    /// Nothing is wrong: it is being compiled.
+    pub(super) fn compiling(message: String) -> Self {
+        Self::passing(Step::Compatible, COMPILING, message)
+    }
+
+    /// Is its step under way, and nothing known to be wrong?
+    pub(super) fn is_under_way(&self) -> bool {
+        [FETCHING, COMPILING].contains(&self.reason.as_str())
+    }
+
+    /// Of its step's condition.
+    pub(super) fn status(&self) -> Status {
+        if self.is_under_way() {
+            Status::Unknown
+        } else {
+            Status::False
         }
     }
 

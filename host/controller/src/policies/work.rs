@@ -1,6 +1,7 @@
-//! What a policy wants is brought, loaded, compared and exchanged, and told.
+//! What a policy wants is brought, loaded, compared and exchanged, and told (`tell`).
 
 use std::collections::{BTreeSet, HashMap};
+use std::future::pending;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,11 +10,10 @@ use api::ReadinessPolicy;
 use engine::{Compiler, Engine};
 use fetch::Digest;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Resource, ResourceExt};
-use planner::Timestamp;
+use kube::{Resource, ResourceExt};
 use planner::related::Kind;
-use planner::rule::{Rule, Status};
-use serde_json::json;
+use planner::rule::Rule;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -22,23 +22,20 @@ use super::admit;
 use super::aside::{Wake, Woken};
 use super::bring::bring;
 use super::kept;
-use super::known::{self, Asked, Attempt, Known, apart};
+use super::known::{Asked, Attempt, Known, apart};
 use super::order::Order;
-use super::status::{FAILING, Good, MOST_VERSION, READY, compose};
-use super::trouble::Step;
+use super::status::Good;
+use super::tell::OnWay;
 use super::trust::keyless;
 use super::turns::Turns;
 use super::watch::First;
-use crate::client::{RequestError, patch_status};
-use crate::events::Object;
-use crate::metrics::Write;
+use crate::client::RequestError;
 use crate::queue::LAST_RETRY;
 use crate::shared::Shared;
-use crate::status::clip;
 
 /// Keeps the policies as their objects want them.
 pub(crate) struct Keeper {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     objects: Store<ReadinessPolicy>,
     engine: Engine,
     compiler: Option<Compiler>,
@@ -158,8 +155,20 @@ impl Keeper {
             if is_new {
                 known.failures = 0;
             }
+            let is_news = is_new && known.is_news(&object, &asked);
             known.asked = asked;
-            let attempt = self.attempt(&object, pin).await;
+            let (on_way, told_of) = watch::channel(OnWay::default());
+            let attempt = self.attempt(&object, pin, &on_way);
+            let telling = async {
+                if is_news {
+                    self.tell_on_way(&object, &mut known, told_of).await;
+                }
+                pending().await
+            };
+            let attempt = tokio::select! {
+                attempt = attempt => attempt,
+                never = telling => never,
+            };
             known
                 .take(attempt, self.rules(name), &self.shared.related)
                 .await;
@@ -257,11 +266,17 @@ impl Keeper {
     }
 
     /// Brings the module, and loads it.
-    async fn attempt(&self, object: &ReadinessPolicy, pin: Option<Digest>) -> Attempt {
+    async fn attempt(
+        &self,
+        object: &ReadinessPolicy,
+        pin: Option<Digest>,
+        on_way: &watch::Sender<OnWay>,
+    ) -> Attempt {
         let shared = &self.shared;
         let mut turn = None;
         let brought = async {
             let order = Order::of(&object.spec)?;
+            on_way.send_replace(OnWay::fetching(&order.place));
             if let Some(host) = order.place.host() {
                 turn = Some(self.turns.to_fetch(host).await);
             }
@@ -281,6 +296,7 @@ impl Keeper {
                 };
             }
         };
+        on_way.send_replace(OnWay::compiling(&order.place, &brought));
         let (digest, signer) = (Some(brought.digest.clone()), brought.signer.clone());
         let (size, wake) = (brought.bytes.len(), self.wake());
         let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
@@ -302,7 +318,7 @@ impl Keeper {
     }
 
     /// Lets rules see what changed.
-    fn exchange(&self, name: &str, known: &Known) {
+    pub(super) fn exchange(&self, name: &str, known: &Known) {
         let shared = &self.shared;
         let policies = shared.policies.get();
         let asks = Rule {
@@ -341,84 +357,5 @@ impl Keeper {
             }
         }
         shared.policy_changed(name);
-    }
-
-    /// Writes the status if it says something new, and events of what it says.
-    async fn tell(&self, object: &ReadinessPolicy, known: &mut Known) -> Result<(), RequestError> {
-        let stored = object.status.as_ref();
-        let before = match known.told.as_slice() {
-            [] => stored
-                .map(|stored| stored.conditions.as_slice())
-                .unwrap_or_default(),
-            told => told,
-        };
-        let desired = compose(known.found(), before, Timestamp::now());
-        let name = object.name_any();
-        let mut ready = desired.conditions.iter();
-        let ready = ready.any(|found| found.r#type == READY && found.status == Status::True);
-        let decides = known.good.is_some();
-        let metrics = &self.shared.metrics;
-        metrics.set_policy(&name, ready, decides && !ready);
-        if stored != Some(&desired) {
-            let patch = serde_json::from_value(json!([
-                { "op": "test", "path": "/metadata/uid", "value": object.uid() },
-                { "op": "add", "path": "/status", "value": &desired },
-            ]));
-            let patch = patch.map_err(|error| RequestError::Other(error.to_string()))?;
-            let api = Api::<ReadinessPolicy>::all(self.shared.client.clone());
-            let answer = patch_status(&api, &name, patch, self.shared.limits.timeout).await;
-            metrics.wrote(Write::PolicyStatus, &answer);
-            match answer {
-                Err(RequestError::NotFound(_)) => return Ok(()),
-                answer => answer.map(drop)?,
-            }
-        }
-        known.told = desired.conditions;
-        let policy = Object::Policy {
-            name: &name,
-            uid: &known.uid,
-        };
-        let events = &self.shared.events;
-        let good = known.good.as_ref().filter(|_| known.lacks.is_none());
-        if let Some(Good {
-            policy: of, digest, ..
-        }) = good
-            && known.decides.as_ref() != Some(digest)
-        {
-            // Else the host that led before told it.
-            if known::decides(stored) != Some(digest.as_str()) {
-                let version = clip(of.version(), MOST_VERSION);
-                let before = known.decides.as_ref();
-                let before =
-                    before.map_or_else(String::new, |before| format!(", in the place of {before}"));
-                let note = format!("Module {digest}, version {version}, decides now{before}");
-                events.inform(policy, "PolicyDecides", note);
-            }
-            known.decides = Some(digest.clone());
-        }
-        let failing = known
-            .told
-            .iter()
-            .find(|condition| condition.r#type == FAILING);
-        match failing.filter(|failing| failing.status == Status::True) {
-            Some(failing) => {
-                let note = format!("Policy fails ({}): {}", failing.reason, failing.message);
-                events.warn(policy, "PolicyFails", &failing.reason, note);
-            }
-            None => events.settled(&known.uid, "PolicyFails"),
-        }
-        for step in Step::ALL {
-            let mut troubles = known.lacks.iter().chain(&known.trouble);
-            match troubles.find(|trouble| trouble.step == step && !trouble.is_a_wait()) {
-                Some(trouble) => {
-                    let mut told = known.told.iter();
-                    let ready = told.find(|condition| condition.r#type == READY);
-                    let note = ready.map_or_else(String::new, |ready| ready.message.clone());
-                    events.warn(policy, step.event(), &trouble.reason, note);
-                }
-                None => events.settled(&known.uid, step.event()),
-            }
-        }
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use api::policy::ReadinessPolicyStatus;
 use cluster_tests::{GUIDE_TAINT, wait, worker};
 use fetch_tests::{Options, Registry};
 use planner::rule::Status;
@@ -10,7 +11,9 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::registry::push_to;
-use crate::world::{apply, apply_as, hostile, policies, rule, start, until};
+use crate::world::{
+    apply, apply_as, hostile, message, policies, rule, start, until, until_of, until_stalled,
+};
 
 /// More than are brought at the same time from all hosts together. Each takes half a minute until it is given up.
 const HUNG: usize = 10;
@@ -51,12 +54,49 @@ async fn a_registry_that_never_answers_holds_up_no_policy_of_another() {
     cluster.apply(&rule("agent", GUIDE_TAINT)).unwrap();
     until(&cluster, "Ready", Status::True, "Decides").await;
     cluster.until_released("worker").await;
-    // The others still wait, or for their turn.
+    // The others still wait, or for their turn, and say so.
     let mut told = 0;
     for policy in policies(&cluster).list(&Default::default()).await.unwrap() {
-        told += usize::from(policy.status.is_some());
+        let status = policy.status.unwrap_or_default();
+        let mut conditions = status.conditions.iter();
+        told += usize::from(conditions.any(|one| one.status == Status::False));
     }
     assert!(told < HUNG, "{told} policies were told about");
+    let last = format!("hung-{}", HUNG - 1);
+    let status = until_of(&cluster, &last, "Ready", Status::Unknown, "Fetching").await;
+    let reference = format!("{address}/policies/steady:1.0 is being fetched");
+    assert!(
+        message(&status, "Fetched").contains(&reference),
+        "{status:?}"
+    );
+    assert!(message(&status, "Ready").contains("rules that name it are Stalled"));
+    let waits =
+        rule("waits", "readiness.k8s.io/waits").replace("name: steady", &format!("name: {last}"));
+    cluster.apply(&waits).unwrap();
+    let says =
+        format!("PolicyNotReady: spec.policy.name: policy {last:?} is not ready: {reference}");
+    until_stalled(&cluster, "waits", &says).await;
+
+    // What decides goes on while another one is wanted.
+    let decides = |status: &ReadinessPolicyStatus| {
+        let mut conditions = status.conditions.iter();
+        let ready = conditions.find(|one| one.r#type == "Ready").unwrap();
+        (
+            ready.status,
+            ready.observed_generation,
+            status.observed_generation,
+        )
+    };
+    let before = until(&cluster, "Ready", Status::True, "Decides").await;
+    apply(&cluster, oci(&address.to_string())).await;
+    let status = until(&cluster, "Fetched", Status::Unknown, "Fetching").await;
+    assert_eq!(decides(&status), decides(&before));
+    assert_eq!(status.digest, before.digest);
+    let says = message(&status, "Ready");
+    assert!(
+        says.contains(" decides, and ") && says.contains(&reference),
+        "{says}"
+    );
     hung.abort();
     host.terminate().await.unwrap();
 }

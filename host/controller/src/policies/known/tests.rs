@@ -59,6 +59,25 @@ async fn a_tag_is_looked_up_once_for_a_spec_and_again_when_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_is_news_where_something_else_was_asked_for() {
+    let is_news =
+        |known: &Known, object: &ReadinessPolicy| known.is_news(object, &Asked::of(object));
+    // A start brings what it brought before.
+    let stored = object(2, Some("then"), (2, Some(FIRST)));
+    let mut known = Known::new("u-1".to_owned(), &stored);
+    assert!(!is_news(&known, &stored));
+    assert!(is_news(&known, &object(3, None, (2, Some(FIRST)))));
+    let new = ReadinessPolicy {
+        status: None,
+        ..object(1, None, (1, None))
+    };
+    assert!(is_news(&Known::new("u-2".to_owned(), &new), &new));
+    takes(&mut known, &stored, Some(FIRST)).await;
+    assert!(!is_news(&known, &stored));
+    assert!(is_news(&known, &object(2, Some("now"), (2, Some(FIRST)))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_may_pass_is_tried_again_less_and_less_often_and_nothing_else_is() {
     let stored = object(1, None, (1, None));
     let mut known = Known::new("u-1".to_owned(), &stored);
