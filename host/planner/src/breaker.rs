@@ -30,8 +30,7 @@ use crate::verdict::Failure;
 /// [`Failure::kind`] of what stands in the place of a verdict where the policy may not be asked.
 pub const PAUSED: &str = "PolicyPaused";
 
-/// Failures in a row after which a policy is paused: of calls that were made, each at most [`LONGEST`] after the
-/// one before. What is remembered of earlier calls is no call, and says nothing about whether the policy works.
+/// Failures in a row after which a policy is paused.
 pub const FAILURES: u32 = 5;
 
 /// The first pause. Each further one takes twice as long.
@@ -51,7 +50,7 @@ pub struct Breaker {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// Works, as far as is known.
-    Closed { failures: u32, last: Duration },
+    Closed { failures: u32 },
     /// Not to be asked before `until`; then once. While that call is out, `until` is when it counts as
     /// lost.
     Open {
@@ -63,10 +62,7 @@ enum State {
 
 impl Default for State {
     fn default() -> Self {
-        Self::Closed {
-            failures: 0,
-            last: Duration::ZERO,
-        }
+        Self::Closed { failures: 0 }
     }
 }
 
@@ -123,12 +119,8 @@ impl Breaker {
             return;
         };
         let pause = match &mut self.state {
-            State::Closed { failures, last } => {
-                // One that fails more seldom costs no more than one that is paused.
-                if now.saturating_sub(*last) > LONGEST {
-                    *failures = 0;
-                }
-                (*failures, *last) = (*failures + 1, now);
+            State::Closed { failures } => {
+                *failures += 1;
                 if *failures < FAILURES {
                     return;
                 }
@@ -141,6 +133,14 @@ impl Breaker {
             pause,
             last: failure.clone(),
         });
+    }
+
+    /// A call that was made before was found again, and need not be made: it ends a row of failures as one
+    /// that was made does. A policy that is paused has to show by a call that it works.
+    pub fn recalled(&mut self) {
+        if let State::Closed { failures } = &mut self.state {
+            *failures = 0;
+        }
     }
 
     /// Until when it is paused, and since which failure; also while it is tried for the first time after a

@@ -52,21 +52,18 @@ fn a_refusal_says_why_and_for_how_long() {
 }
 
 #[test]
-fn failures_that_are_further_apart_than_the_longest_pause_are_no_row() {
-    let fails_every = |wait: Duration| {
-        let (mut breaker, mut now) = (Breaker::default(), Duration::ZERO);
-        for _ in 0..3 * FAILURES {
-            if breaker.is_open() {
-                return true;
-            }
-            now += wait;
-            let permit = breaker.ask(now).unwrap();
-            breaker.tell(permit, Some(&failure("Trapped")), now);
-        }
-        breaker.is_open()
-    };
-    assert!(fails_every(LONGEST));
-    assert!(!fails_every(LONGEST + Duration::from_nanos(1)));
+fn a_call_that_was_found_again_ends_a_row_and_no_pause() {
+    let now = Duration::ZERO;
+    let mut breaker = Breaker::default();
+    for round in 0..3 * FAILURES {
+        let permit = breaker.ask(now).unwrap();
+        breaker.tell(permit, Some(&failure("Trapped")), now);
+        assert!(!breaker.is_open(), "{round}");
+        breaker.recalled();
+    }
+    let mut breaker = open(now);
+    breaker.recalled();
+    assert!(breaker.is_open() && breaker.ask(now).is_err());
 }
 
 #[test]

@@ -324,6 +324,7 @@ fn run(
     let recalled = known.recall(&mut answers);
     drop(known);
     if let Some(verdict) = recalled {
+        guard.recalled();
         return Asked {
             verdict,
             took: None,

@@ -82,6 +82,11 @@ impl Guard {
         state.news |= state.breaker.paused() != before;
     }
 
+    /// A run of it was found again that it made before.
+    pub(super) fn recalled(&self) {
+        self.lock().breaker.recalled();
+    }
+
     /// Also where the pause is over, and nobody knows yet whether it works again.
     pub(crate) fn paused(&self) -> Option<Paused> {
         let paused = self.lock().breaker.paused();
@@ -176,6 +181,8 @@ mod tests {
                 state.breaker.tell(permit, Some(&failure), Duration::ZERO);
             }
         }
+        // A run that was made before says nothing about one that is to be made.
+        guard.recalled();
         assert!(guard.paused().is_some() && !guard.take_news());
         let permit = guard.ask(now).unwrap();
         guard.tell(permit, &verdict(true));

