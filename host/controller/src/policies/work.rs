@@ -24,7 +24,7 @@ use super::bring::bring;
 use super::kept;
 use super::known::{Asked, Attempt, Known, apart};
 use super::order::Order;
-use super::status::Good;
+use super::status::{Good, MOST_VERSION};
 use super::tell::OnWay;
 use super::trust::keyless;
 use super::turns::Turns;
@@ -32,6 +32,7 @@ use super::watch::First;
 use crate::client::RequestError;
 use crate::queue::LAST_RETRY;
 use crate::shared::Shared;
+use crate::status::clip;
 
 /// Keeps the policies as their objects want them.
 pub(crate) struct Keeper {
