@@ -202,6 +202,15 @@ fn openid(keys: &str, seen: &crate::Seen) -> Reply {
 
 fn timestamps(folder: &Path) -> Result<(Process, String)> {
     let program = control_plane::timestamp_authority(&mut |_| {})?;
+    let end = Instant::now() + DEADLINE;
+    // Its metrics have this port and no other, and it says that it serves before it ends for want of it: one that runs
+    // elsewhere on this machine is waited for.
+    while TcpListener::bind((Ipv4Addr::UNSPECIFIED, 2112)).is_err() {
+        if Instant::now() >= end {
+            bail!("somebody has port 2112, where the timestamp authority has its metrics");
+        }
+        std::thread::sleep(INTERVAL);
+    }
     let mut command = command(&program, Lifetime::OfThisProcess);
     command.args([
         "serve",
@@ -213,7 +222,6 @@ fn timestamps(folder: &Path) -> Result<(Process, String)> {
     ]);
     let log = folder.join("timestamps.log");
     let mut process = Process::spawn("the timestamp authority", command, &log)?;
-    let end = Instant::now() + DEADLINE;
     loop {
         let said = fs::read_to_string(&log)?;
         let after = said.split_once("Serving timestamp server at ");
