@@ -11,6 +11,7 @@ use kube::{Client, ResourceExt};
 use planner::Timestamp;
 use planner::plan::{Action, State};
 use planner::rule::TaintId;
+use tokio::sync::watch;
 
 use crate::decide::{ActiveRule, Decided, Rules, Seats};
 use crate::events::Events;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     /// Names of policies that want work. Hosts that do not lead work on them too: they take over
     /// without a gap, and their webhook is asked.
     pub(crate) policies_due: Queue<String>,
+    /// Says that what is known of their objects has changed.
+    pub(crate) policies_seen: watch::Sender<()>,
     pub(crate) written: Written,
     pub(crate) orphans: Orphans,
     pub(crate) related: Known,
@@ -89,6 +92,7 @@ impl Shared {
             nodes_due: Queue::new(metrics.node_queue.clone()),
             rules_due: Queue::new(metrics.rule_queue.clone()),
             policies_due: Queue::new(metrics.policy_queue.clone()),
+            policies_seen: watch::Sender::new(()),
             written: Written::default(),
             orphans: Orphans::default(),
             related,

@@ -340,6 +340,11 @@ fn interface(name: &str) -> Option<Interface<'_>> {
     Some(Interface { name, version })
 }
 
+/// What grants call it, where it is one of the contract's.
+pub(crate) fn name_of(interface_name: &str) -> Option<&str> {
+    interface(interface_name).map(|found| found.name)
+}
+
 impl Interface<'_> {
     /// The functions that it has in this host's version; none if it does not have the interface.
     fn functions(&self) -> Option<&'static [&'static str]> {

@@ -14,7 +14,8 @@ use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, In
 use crate::class::{Allowance, Shared};
 use crate::contract::{decide, types};
 use crate::failure::{FailureKind, failure};
-use crate::load::Exports;
+use crate::grants::{Grants, is_needed};
+use crate::load::{Exports, name_of};
 use crate::sandbox::{Call, Sandbox, TRANSFER};
 use crate::{Class, Description, Domain, Import, LoadError, Origin, Problem, output};
 
@@ -141,6 +142,16 @@ impl Policy {
     /// What it can ask: the permissions that it needs.
     pub fn imports(&self) -> &[Import] {
         &self.0.imports
+    }
+
+    /// May it ask all that it can, where it is granted these interfaces?
+    pub fn is_granted(&self, grants: Grants) -> bool {
+        let mut names = self
+            .0
+            .imports
+            .iter()
+            .filter_map(|import| name_of(&import.interface));
+        names.all(|name| !is_needed(name) || grants.has(name))
     }
 
     /// What it is made of.

@@ -28,6 +28,15 @@ impl Link {
     /// No port.
     pub async fn start(plane: &ControlPlane) -> anyhow::Result<Self> {
         let server = plane.url().trim_start_matches("https://").to_owned();
+        let url = plane.url().to_owned();
+        Self::to(server, url).await
+    }
+
+    /// As [`Link::start`], to another server at a host and port, which clients know by this URL.
+    ///
+    /// # Errors
+    /// No port.
+    pub async fn to(server: String, url: String) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (up, is_up) = watch::channel(true);
@@ -43,7 +52,7 @@ impl Link {
         let task = tokio::spawn(serve).abort_handle();
         Ok(Self {
             address,
-            url: plane.url().to_owned(),
+            url,
             up,
             task,
         })

@@ -5,6 +5,7 @@ use fetch::{Identity, PublicKey, Signer};
 use tracing::warn;
 
 use super::bring::Brought;
+use super::order::signers;
 
 /// Keeps a module that was brought, and whose signature was checked where it had to be. Where that fails it is
 /// brought again after a start, as it is without a cache.
@@ -39,13 +40,7 @@ pub(super) fn find(
     keys: &[PublicKey],
     identities: &[Identity],
 ) -> Option<Brought> {
-    let keys = keys.iter().map(|key| Signer::Key(key.fingerprint()));
-    let identities = identities.iter().cloned().map(Signer::Identity);
-    let mut signers: Vec<_> = keys.chain(identities).map(Some).collect();
-    if signers.is_empty() {
-        signers.push(None);
-    }
-    signers.into_iter().find_map(|signer| {
+    signers(keys, identities).into_iter().find_map(|signer| {
         let bytes = read(cache, digest, &text(signer.as_ref()))?;
         Some(Brought {
             bytes,

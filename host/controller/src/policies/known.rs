@@ -14,6 +14,7 @@ use planner::rule::{Rule, Status};
 use tokio::time::Instant;
 
 use super::facts::available;
+use super::order::Order;
 use super::status::{Found, Good};
 use super::trouble::{Step, Trouble};
 use super::{RulePolicy, admit};
@@ -179,6 +180,19 @@ impl Known {
                 (self.failures, self.again) = (0, None);
             }
             Err(trouble) => self.fail(trouble),
+        }
+    }
+
+    /// Where what is wanted cannot decide, the one before goes on only if the object still trusts who signed it, and
+    /// lets it ask what it asks. It would not be used after a restart either.
+    pub(super) fn revoke(&mut self, object: &ReadinessPolicy) {
+        if self.trouble.is_none() {
+            return;
+        }
+        if let (Some(good), Ok(order)) = (&self.good, Order::of(&object.spec))
+            && !order.allows(&good.policy, good.signer.as_ref())
+        {
+            (self.good, self.decides) = (None, None);
         }
     }
 

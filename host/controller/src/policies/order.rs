@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use api::policy::{ConfigMapModule, HttpsModule, KeylessSigner, Limits, OciModule, SecretName};
 use api::policy::{ModuleSource, ReadinessPolicySpec};
-use engine::{Grants, PolicyLimits};
-use fetch::{Authorities, Digest, Identity, PublicKey, Source};
+use engine::{Grants, Policy, PolicyLimits};
+use fetch::{Authorities, Digest, Identity, PublicKey, Signer, Source};
 
 use super::OnFailure;
 use super::trouble::{Step, Trouble};
@@ -51,6 +51,17 @@ impl fmt::Display for Place {
     }
 }
 
+/// Who may have signed: nobody has to have where there is neither a key nor an identity.
+pub(super) fn signers(keys: &[PublicKey], identities: &[Identity]) -> Vec<Option<Signer>> {
+    let keys = keys.iter().map(|key| Signer::Key(key.fingerprint()));
+    let identities = identities.iter().cloned().map(Signer::Identity);
+    let signers: Vec<_> = keys.chain(identities).map(Some).collect();
+    if signers.is_empty() {
+        return vec![None];
+    }
+    signers
+}
+
 impl Place {
     /// The host that is asked for it, where that is one of the network.
     pub(super) fn host(&self) -> Option<&str> {
@@ -66,6 +77,13 @@ impl Place {
 }
 
 impl Order {
+    /// May what was brought before go on, though another module is wanted? Only who signed it may have changed, and
+    /// what it may ask.
+    pub(super) fn allows(&self, policy: &Policy, signer: Option<&Signer>) -> bool {
+        let may_sign = signers(&self.keys, &self.identities);
+        may_sign.iter().any(|may| may.as_ref() == signer) && policy.is_granted(self.limits.grants)
+    }
+
     pub(super) fn of(spec: &ReadinessPolicySpec) -> Result<Self, Trouble> {
         let limits = spec
             .limits

@@ -24,7 +24,6 @@ pub(super) struct Turns {
 
 /// Held for as long as it takes.
 #[derive(Debug)]
-#[expect(dead_code, reason = "they are given back when this is dropped")]
 pub(super) struct Turn([Option<OwnedSemaphorePermit>; 2]);
 
 impl Default for Turns {
@@ -37,6 +36,13 @@ impl Default for Turns {
             small: one(),
             large: one(),
         }
+    }
+}
+
+impl Turn {
+    /// Its host is not asked for anything any more.
+    pub(super) fn fetched(&mut self) {
+        self.0[0] = None;
     }
 }
 

@@ -157,6 +157,7 @@ fn changed(
     match event {
         Ok(event) => {
             writer.apply_watcher_event(&event);
+            shared.policies_seen.send_replace(());
             match event {
                 Event::Apply(policy) | Event::Delete(policy) => {
                     shared.policies_due.add(policy.name_any());

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::ReadinessPolicy;
@@ -27,7 +28,7 @@ use super::order::Order;
 use super::status::{Good, MOST_VERSION};
 use super::tell::OnWay;
 use super::trust::keyless;
-use super::turns::Turns;
+use super::turns::{Turn, Turns};
 use super::watch::First;
 use crate::client::RequestError;
 use crate::queue::LAST_RETRY;
@@ -158,6 +159,9 @@ impl Keeper {
             }
             let is_news = is_new && known.is_news(&object, &asked);
             known.asked = asked;
+            let (uid, wanted) = (known.uid.clone(), known.asked.clone());
+            let withdrawn = self.withdrawn(name, &uid, &wanted);
+            let mut withdrawn = pin!(withdrawn);
             let (on_way, told_of) = watch::channel(OnWay::default());
             let attempt = self.attempt(&object, pin, &on_way);
             let telling = async {
@@ -167,12 +171,25 @@ impl Keeper {
                 pending().await
             };
             let attempt = tokio::select! {
-                attempt = attempt => attempt,
+                biased;
+                () = &mut withdrawn => None,
+                attempt = attempt => Some(attempt),
                 never = telling => never,
             };
-            known
-                .take(attempt, self.rules(name), &self.shared.related)
-                .await;
+            let taken = match attempt {
+                None => false,
+                Some(attempt) => tokio::select! {
+                    biased;
+                    () = &mut withdrawn => false,
+                    () = known.take(attempt, self.rules(name), &self.shared.related) => true,
+                },
+            };
+            if !taken {
+                // Nobody wants it any more, so it does not decide, and is not told of: what is wanted now is next.
+                self.known().insert(name.to_owned(), known);
+                return Ok(());
+            }
+            known.revoke(&object);
         } else if known.candidate.is_some() {
             known.compare(self.rules(name), &self.shared.related).await;
         }
@@ -186,6 +203,22 @@ impl Keeper {
         self.want_facts(name, known.asks());
         self.known().insert(name.to_owned(), known);
         told
+    }
+
+    /// Comes when this is not what the object asks for any more.
+    async fn withdrawn(&self, name: &str, uid: &str, asked: &Asked) {
+        let mut seen = self.shared.policies_seen.subscribe();
+        let asks = |object: &ReadinessPolicy| {
+            object.uid().as_deref() == Some(uid)
+                && object.meta().deletion_timestamp.is_none()
+                && Asked::of(object) == *asked
+        };
+        while (self.objects.get(&ObjectRef::new(name))).is_some_and(|object| asks(&object)) {
+            if seen.changed().await.is_err() {
+                // This host ends.
+                pending::<()>().await;
+            }
+        }
     }
 
     /// Watches what some policy asks about, and nothing else.
@@ -274,7 +307,7 @@ impl Keeper {
         on_way: &watch::Sender<OnWay>,
     ) -> Attempt {
         let shared = &self.shared;
-        let mut turn = None;
+        let mut turn: Option<Turn> = None;
         let brought = async {
             let order = Order::of(&object.spec)?;
             on_way.send_replace(OnWay::fetching(&order.place));
@@ -284,6 +317,8 @@ impl Keeper {
             let keyless = keyless(&order.identities, self.trusted_root.as_deref()).await?;
             let timeout = shared.limits.timeout;
             let brought = bring(&shared.client, timeout, &order, pin, keyless.as_ref()).await?;
+            // Others of the same registry need not wait until this is compiled.
+            turn.iter_mut().for_each(Turn::fetched);
             Ok((order, brought))
         };
         let (order, brought) = match brought.await {
@@ -301,16 +336,17 @@ impl Keeper {
         let (digest, signer) = (Some(brought.digest.clone()), brought.signer.clone());
         let (size, wake) = (brought.bytes.len(), self.wake());
         let (engine, compiler) = (self.engine.clone(), self.compiler.clone());
+        let loading = self.turns.to_load(size).await;
+        // It is not stopped where nobody wants the module any more: it ends by itself, and counts until then.
         let load = move || {
+            let _turns = (loading, turn);
             let policy = admit::load(&engine, compiler.as_ref(), &brought, &order)?;
             if let Some(cache) = compiler.and_then(|compiler| compiler.cache) {
                 kept::keep(&cache, &brought);
             }
             Ok(policy.aside(wake))
         };
-        let loading = self.turns.to_load(size).await;
         let policy = apart(load).await;
-        drop((loading, turn));
         Attempt {
             digest,
             signer,

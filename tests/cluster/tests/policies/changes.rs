@@ -14,6 +14,13 @@ const WITNESS: &str = "readiness.k8s.io/witness";
 /// The hostile guest's is longer: of what a stranger says that it is, 64 bytes are shown.
 const VERSION: &str = "1.2.3-a.version.that.is.longer.than.the.64.bytes.of.it.that.a.ta";
 
+/// Made for this test; nobody has the private one.
+const KEY: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELGuu856u1hJB5uV1YnYbtoDh7Pdv
+jQyq77kFOX/a/g/OtvSg3yr48RB1/n0BkvBltzvF8yBBDBE0zJ/JR+hIsA==
+-----END PUBLIC KEY-----
+";
+
 /// Both rules decide by what the agent says.
 async fn both_follow_the_agent(cluster: &Cluster) {
     for (status, held) in [("True", false), ("False", true)] {
@@ -179,6 +186,33 @@ async fn what_was_taken_for_a_spec_is_what_counts_and_what_cannot_be_used_says_w
     assert!(message(&status, "Compatible").contains("spec.allow"));
     apply(&cluster, json!({"module": {"file": {"path": file}}})).await;
     let first = until(&cluster, "Ready", Status::True, "Decides").await;
+    // What it asks is not allowed any more, or somebody has to have signed it: then it does not go on as a last good
+    // one would, and does again without that.
+    let module = json!({"file": {"path": file}});
+    for (spec, condition, reason) in [
+        (
+            json!({"module": module, "allow": []}),
+            "Compatible",
+            "NotAllowed",
+        ),
+        (
+            json!({"module": module, "signature": {"keys": [KEY]}}),
+            "Verified",
+            "Unsigned",
+        ),
+    ] {
+        apply(&cluster, spec).await;
+        let status = until(&cluster, condition, Status::False, reason).await;
+        assert_eq!(status.last_good_digest, None);
+        assert!(
+            message(&status, "Ready").starts_with("no module decides"),
+            "{status:?}"
+        );
+        until_stalled(&cluster, "agent", "PolicyNotReady: ").await;
+        apply(&cluster, json!({ "module": module })).await;
+        let status = until(&cluster, "Ready", Status::True, "Decides").await;
+        assert_eq!(status.last_good_digest, first.digest);
+    }
     host.terminate().await.unwrap();
 
     // Replaced meanwhile: what was taken for this spec is what counts.

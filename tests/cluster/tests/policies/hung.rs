@@ -4,19 +4,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::policy::ReadinessPolicyStatus;
-use cluster_tests::{GUIDE_TAINT, wait, worker};
+use cluster_tests::link::Link;
+use cluster_tests::{Cluster, GUIDE_TAINT, wait, worker};
+use fetch::{Reference, Version};
 use fetch_tests::{Options, Registry};
+use kube::api::DeleteParams;
 use planner::rule::Status;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::registry::push_to;
+use crate::registry::{another, push_to};
 use crate::world::{
-    apply, apply_as, hostile, message, policies, rule, start, until, until_of, until_stalled,
+    POLICY, apply, apply_as, hostile, message, policies, rule, start, until, until_of,
+    until_stalled,
 };
 
 /// More than are brought at the same time from all hosts together. Each takes half a minute until it is given up.
 const HUNG: usize = 10;
+
+fn digest_of(artifact: &Reference) -> String {
+    match artifact.version() {
+        Version::Digest(digest) => digest.to_string(),
+        Version::Tag(tag) => panic!("what was pushed is {tag}"),
+    }
+}
+
+async fn delete(cluster: &Cluster, policy: &str) {
+    let (policies, parameters) = (policies(cluster), DeleteParams::default());
+    policies.delete(policy, &parameters).await.unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_never_answers_holds_up_no_policy_of_another() {
@@ -33,6 +49,7 @@ async fn a_registry_that_never_answers_holds_up_no_policy_of_another() {
     });
     let registry = Registry::start(Options::default()).unwrap();
     push_to(&registry, None, "policies/steady:1.0", &hostile()).await;
+    let unwanted = push_to(&registry, None, "policies/steady:2.0", &another()).await;
 
     let cluster = start().await;
     cluster.create_node(&worker("worker", true)).await.unwrap();
@@ -97,6 +114,37 @@ async fn a_registry_that_never_answers_holds_up_no_policy_of_another() {
         says.contains(" decides, and ") && says.contains(&reference),
         "{says}"
     );
+
+    // What was on its way when nobody wanted it any more does not decide: neither after the way back, nor without a
+    // policy. That is known before the registry answers where another policy, applied later, is.
+    let link = Link::to(registry.host().to_owned(), String::new()).await;
+    let link = link.unwrap();
+    let slow = json!({"module": {"oci": {
+        "reference": format!("{}/policies/steady:2.0", link.address()), "plainHTTP": true}}});
+    for (witness, back) in [("first", Some(oci(registry.host()))), ("second", None)] {
+        link.cut();
+        apply(&cluster, slow.clone()).await;
+        until(&cluster, "Fetched", Status::Unknown, "Fetching").await;
+        match back.clone() {
+            Some(spec) => apply(&cluster, spec).await,
+            None => delete(&cluster, POLICY).await,
+        }
+        let builtin = json!({"module": {"builtin": {"name": "default"}}});
+        apply_as(&cluster, witness, builtin).await;
+        until_of(&cluster, witness, "Ready", Status::True, "Decides").await;
+        link.heal();
+        match back {
+            Some(_) => drop(until(&cluster, "Ready", Status::True, "Decides").await),
+            None => {
+                let says = "PolicyNotFound: spec.policy.name: there is no policy \"steady\"";
+                until_stalled(&cluster, "agent", says).await;
+            }
+        }
+        let (log, digest) = (host.log().unwrap(), digest_of(&unwanted));
+        let decided =
+            |line: &str| line.contains("another module decides now") && line.contains(&digest);
+        assert!(!log.lines().any(decided), "{log}");
+    }
     hung.abort();
     host.terminate().await.unwrap();
 }

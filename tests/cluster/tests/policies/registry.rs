@@ -37,7 +37,7 @@ pub async fn push_to(
 }
 
 /// The same module with another digest.
-fn another() -> Vec<u8> {
+pub fn another() -> Vec<u8> {
     let mut bytes = hostile();
     bytes.extend([0, 2, 1, b'x']);
     bytes
