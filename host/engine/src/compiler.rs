@@ -66,7 +66,10 @@ pub enum CompilerError {
         container: Option<u64>,
     },
     /// It took longer than it may.
-    #[error("compiling it takes more than the {limit:?} that there are for it")]
+    #[error(
+        "compiling it takes more than the {limit:?} of processor time that there are for it, or four times as long in \
+         all: take a smaller module, or give the host a machine that has less to do"
+    )]
     Time {
         /// [`Compiler::time`]
         limit: Duration,
