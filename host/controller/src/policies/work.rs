@@ -311,10 +311,10 @@ impl Keeper {
         let brought = async {
             let order = Order::of(&object.spec)?;
             on_way.send_replace(OnWay::fetching(&order.place));
+            let keyless = keyless(&order.identities, self.trusted_root.as_deref()).await?;
             if let Some(host) = order.place.host() {
                 turn = Some(self.turns.to_fetch(host).await);
             }
-            let keyless = keyless(&order.identities, self.trusted_root.as_deref()).await?;
             let timeout = shared.limits.timeout;
             let brought = bring(&shared.client, timeout, &order, pin, keyless.as_ref()).await?;
             // Others of the same registry need not wait until this is compiled.
