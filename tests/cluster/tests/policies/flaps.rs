@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use cluster_tests::{Cluster, GUIDE_TAINT, agent_rule, wait, worker};
+use cluster_tests::{Cluster, GUIDE_TAINT, NodeSpec, agent_rule, wait, worker};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::watcher::{self, Event};
@@ -17,6 +17,9 @@ const FIRST: (&str, &str) = ("first", "readiness.k8s.io/first");
 const SECOND: (&str, &str) = ("second", "readiness.k8s.io/second");
 
 const NODE: &str = "worker";
+
+/// One that asks for what the host itself writes on the node, alone on a node of its own.
+const RECORDS: (&str, &str) = ("records", "readiness.k8s.io/records");
 
 /// So many changes of each of the two taints pass; one more is the last.
 const CHANGES: usize = 20;
@@ -65,16 +68,16 @@ fn with((name, taint): (&str, &str), expression: &str) -> String {
 }
 
 /// The other has nothing to follow any more then; it may have had too many changes itself.
-async fn until_caught(cluster: &Cluster) -> &'static str {
+async fn until_caught(cluster: &Cluster, rules: &[(&'static str, &str)]) -> &'static str {
     wait::until("one of the rules says TaintFlaps", || async {
         let mut seen = Vec::new();
-        for (name, _) in [FIRST, SECOND] {
+        for (name, _) in rules {
             let stored = cluster.rules().get(name).await?;
             let failed = stored.status.iter().flat_map(|told| &told.failed_nodes);
             let said = format!("{:?}", failed.collect::<Vec<_>>());
             let told = said.contains("TaintFlaps: the rule's taint changed ");
             if told && said.contains("it is not asked before 2") {
-                return Ok(Ok(name));
+                return Ok(Ok(*name));
             }
             seen.push(format!("{:?}", stored.status));
         }
@@ -85,7 +88,7 @@ async fn until_caught(cluster: &Cluster) -> &'static str {
 }
 
 #[tokio::test]
-async fn rules_that_turn_with_the_taints_of_each_other_are_stopped_and_others_go_on() {
+async fn rules_that_turn_with_what_the_host_writes_are_stopped_and_others_go_on() {
     let cluster = start().await;
     cluster.create_node(&worker(NODE, false)).await.unwrap();
     let host = cluster.start_host().await.unwrap();
@@ -107,7 +110,7 @@ async fn rules_that_turn_with_the_taints_of_each_other_are_stopped_and_others_go
         with(SECOND, &format!("!{}", has(FIRST.1))),
     ];
     cluster.apply(&rules.join("---\n")).unwrap();
-    let caught = until_caught(&cluster).await;
+    let caught = until_caught(&cluster, &[FIRST, SECOND]).await;
 
     // Each change of the node has all rules asked again.
     for (status, held) in [("True", false), ("False", true), ("True", false)] {
@@ -148,5 +151,19 @@ async fn rules_that_turn_with_the_taints_of_each_other_are_stopped_and_others_go
         (CHANGES..=2 * (CHANGES + 1)).contains(&changes),
         "{changes} changes"
     );
+
+    let alone = NodeSpec {
+        name: "alone".to_owned(),
+        labels: vec![("alone".to_owned(), "true".to_owned())],
+        taints: vec![],
+    };
+    cluster.create_node(&alone).await.unwrap();
+    let records = with(
+        RECORDS,
+        "hasAnnotation('readiness.node.x-k8s.io/taint-owners')",
+    );
+    let records = records.replace("node-role.kubernetes.io/worker: ''", "alone: 'true'");
+    cluster.apply(&records).unwrap();
+    until_caught(&cluster, &[RECORDS]).await;
     host.terminate().await.unwrap();
 }
