@@ -306,6 +306,7 @@ pub fn activate(
             stalled: false,
             seen_present: Arc::new(Seen::of(object)),
             memo: Arc::default(),
+            flaps: Arc::default(),
         });
     }
     if !problems.is_empty() {

@@ -1,6 +1,7 @@
 //! Facts → verdicts → plan, for one node: the path that `host run` and `host eval` share.
 
 mod asking;
+mod flaps;
 mod seats;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use planner::{bootstrap, ownership};
 
 use crate::policies::{Asked, RulePolicy};
 
+pub use flaps::Flaps;
 pub use seats::{Seat, Seats};
 
 use asking::ask;
@@ -40,6 +42,19 @@ pub struct ActiveRule {
     pub seen_present: Arc<Seen>,
     /// What the policy decided for the rule before.
     pub memo: Arc<RwLock<Memo>>,
+    /// How often its taint came and went. Only where its policy is an object.
+    pub flaps: Arc<Flaps>,
+}
+
+impl ActiveRule {
+    /// Its taint was put on the node, or taken off it, just now.
+    pub(crate) fn changed(&self, node: &Node, present: bool) {
+        // The default policy follows conditions, as fast as they change.
+        if self.policy.is_object() {
+            let (now, at) = (Instant::now(), Timestamp::now());
+            self.flaps.changed(node, present, now, at);
+        }
+    }
 }
 
 /// The nodes that a status of the Go controller shows as held, each with the time of its evaluation:

@@ -287,6 +287,9 @@ fn announce(
     shared.metrics.changed(facts, decided, &rules.prefixes, due);
     for (active, outcome) in decided.rules.iter().zip(&decided.plan.outcomes) {
         let (rule, taint) = (active.rule.name.as_str(), &active.rule.taint);
+        if let Action::AddTaint | Action::RemoveTaint = outcome.action {
+            active.changed(facts, outcome.action == Action::AddTaint);
+        }
         let kind = match outcome.action {
             Action::AddTaint => Kind::Added,
             Action::RemoveTaint => Kind::Removed,

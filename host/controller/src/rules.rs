@@ -178,6 +178,7 @@ impl RuleSet {
                 before.rule == rule && before.stalled == stalled && before.policy.is(policy)
             });
             let memo = known.map_or_else(Arc::default, |known| Arc::clone(&known.memo));
+            let flaps = known.map_or_else(Arc::default, |known| Arc::clone(&known.flaps));
             let rule = known.map_or(rule, |known| Arc::clone(&known.rule));
             // One that is Stalled is looked at anew each time.
             if stalled {
@@ -191,6 +192,7 @@ impl RuleSet {
                 policy: policy.clone(),
                 stalled,
                 memo,
+                flaps,
                 seen_present: match before {
                     Some(before) => Arc::clone(&before.seen_present),
                     None => Arc::new(Seen::of(object)),

@@ -282,6 +282,7 @@ impl Shared {
         let known_to = self.ledger().forget_node(name);
         for active in &self.rules().active {
             active.policy.forget(&active.rule, name);
+            active.flaps.forget(name);
             let was_shown = active.seen_present.forget(name);
             if was_shown || known_to.contains(&active.rule.uid) {
                 self.status_due(&active.rule.name);

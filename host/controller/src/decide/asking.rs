@@ -1,6 +1,7 @@
 //! What a policy says of a node, and whether it would go on saying so.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use planner::Timestamp;
 use planner::bootstrap;
@@ -11,10 +12,8 @@ use planner::rule::Rule;
 use planner::verdict::{Decision, Failure, TaintAction, Verdict};
 
 use super::ActiveRule;
+use super::flaps::FLAPS;
 use crate::policies::Asked;
-
-/// [`Failure::kind`] of a policy that wants the taint away where it is, and there where it is not.
-const FLAPS: &str = "TaintFlaps";
 
 /// None: the policy has not answered yet, and the node will be due then.
 pub(super) fn ask(
@@ -25,6 +24,14 @@ pub(super) fn ask(
     now: Timestamp,
 ) -> Option<Asked> {
     let rule = &active.rule;
+    if active.policy.is_object()
+        && let Some(verdict) = (active.flaps).instead(node, Instant::now(), now)
+    {
+        return Some(Asked {
+            verdict,
+            took: None,
+        });
+    }
     let answers = NodeAnswers {
         node: Arc::clone(node),
         related: related.clone(),
@@ -65,8 +72,10 @@ fn recalled(active: &ActiveRule, answers: &mut NodeAnswers) -> Option<Verdict> {
 
 /// What a decision does to a node is a fact of that node afterwards. A policy that then decides the opposite
 /// would have its taint come and go without end: it is told so before the first time, and the node stays as it
-/// is. Whoever does not ask whether the node is tainted cannot do that. A policy that fails on one of the two
-/// nodes decided nothing there: then its failure is told, and what `onFailure` makes of it counts on both.
+/// is. This looks only at policies that ask for the rule's own taint; what else follows from a decision, as the
+/// records on the node or the taint of another rule, is not known here: such a policy is stopped by
+/// [`Flaps`](super::Flaps) after some changes. A policy that fails on one of the two nodes decided nothing there:
+/// then its failure is told, and what `onFailure` makes of it counts on both.
 fn flaps(
     active: &ActiveRule,
     mut answers: NodeAnswers,

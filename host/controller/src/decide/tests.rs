@@ -61,6 +61,7 @@ fn rule(mode: &str, matching: &str, parameters: &Value, policy: &Policy) -> Acti
         stalled: false,
         seen_present: Arc::default(),
         memo: Arc::default(),
+        flaps: Arc::default(),
     }
 }
 
@@ -187,6 +188,30 @@ fn a_policy_that_fails_on_the_node_that_its_decision_makes_is_told_its_own_failu
             assert_eq!(said(tainted).0, "TaintFlaps");
         }
     }
+}
+
+/// The default policy follows conditions, however fast they change.
+#[test]
+fn only_a_policy_of_an_object_is_stopped_where_its_taint_comes_and_goes() {
+    let engine = Engine::new(&engine::Options::default()).unwrap();
+    let policy = engine.default_policy().unwrap();
+    let node = Arc::new(Node::default());
+    let kind = |one: &ActiveRule| {
+        for change in 0..=flaps::CHANGES {
+            one.changed(&node, change % 2 == 0);
+        }
+        let verdict = ask(&node, &Related::default(), one, None, Timestamp::now());
+        let verdict = verdict.unwrap().verdict;
+        let instead = one.policy.instead(&verdict);
+        let instead = instead.map(|instead| instead.result.unwrap().taint);
+        (verdict.result.err().map(|failure| failure.kind), instead)
+    };
+    let mut one = rule("continuous", "allOf", &json!({}), &policy);
+    assert_eq!(kind(&one), (None, None));
+    assert!(one.flaps.is_empty());
+    one.policy = RulePolicy::of_object(policy, OnFailure::Release);
+    let stopped = (Some("TaintFlaps"), Some(TaintAction::Absent));
+    assert_eq!(kind(&one), stopped);
 }
 
 /// Whoever holds a place keeps it, also where a plan that asks for it again is not carried out.

@@ -97,6 +97,11 @@ impl RulePolicy {
         self.policy.is(&other.policy) && self.on_failure == other.on_failure
     }
 
+    /// Is it that of an object, and not the one that is built in?
+    pub(crate) fn is_object(&self) -> bool {
+        self.guard.is_some()
+    }
+
     pub(crate) fn guard(&self) -> Option<&Guard> {
         self.guard.as_deref()
     }

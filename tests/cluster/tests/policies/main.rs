@@ -7,6 +7,7 @@ mod csi_nodes;
 mod daemon_sets;
 mod devices;
 mod failures;
+mod flaps;
 mod hung;
 mod kept;
 mod keyless;
