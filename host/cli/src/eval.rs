@@ -26,7 +26,7 @@ use crate::input::rules::GivenRule;
 use crate::input::{self, BadInput, STDIN};
 use crate::{output, prefixes};
 
-pub use policies::load;
+pub use policies::{BUILT_IN, load};
 use policies::{NamedModule, tell_of_idle};
 use report::Report;
 
