@@ -73,6 +73,7 @@ impl Policy for Hostile {
                 panic!("as told")
             }
             "error" => return Err("no\nidea".into()),
+            "error-empty" => return Err(" \n".to_owned()),
             "error-long" => return Err("x".repeat(1025)),
             "error-huge" => return Err("x".repeat(2 << 20)),
             // Questions
