@@ -17,7 +17,7 @@ pub enum Json {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A whole number, not below zero, without point or exponent.
+    /// A whole number, not below zero, however it is written: `8.0` is one, as JSON Schema has it.
     Whole(u64),
     /// Any other number.
     Number,
@@ -132,7 +132,7 @@ impl Reader<'_> {
                     self.at += 1;
                 }
                 let number = self.text.get(start..self.at)?;
-                Some(number.parse().map_or(Json::Number, Json::Whole))
+                Some(whole(number).map_or(Json::Number, Json::Whole))
             }
             _ => None,
         }
@@ -222,6 +222,27 @@ impl Reader<'_> {
     }
 }
 
+/// `80`, `80.0`, `8e1` and the like.
+fn whole(number: &str) -> Option<u64> {
+    if let Ok(whole) = number.parse() {
+        return Some(whole);
+    }
+    let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (before, after) = digits.split_once('.').unwrap_or((digits, ""));
+    let after = after.trim_end_matches('0');
+    let digits: u64 = [before, after].concat().parse().ok()?;
+    let places = i64::from(exponent.parse::<i32>().ok()?) - after.len() as i64;
+    let by = u32::try_from(places.unsigned_abs())
+        .ok()
+        .and_then(|places| 10_u64.checked_pow(places));
+    match by {
+        _ if digits == 0 => Some(0),
+        Some(by) if places < 0 => digits.checked_div(by).filter(|_| digits.is_multiple_of(by)),
+        Some(by) => digits.checked_mul(by),
+        None => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,7 +266,22 @@ mod tests {
             Json::List(vec![]),
         ];
         assert_eq!(value.get("a"), Some(&Json::List(list.into())));
-        for (json, whole) in [("8", Some(8)), ("-8", None), ("8.0", None), ("8e0", None)] {
+        for (json, whole) in [
+            ("8", Some(8)),
+            ("-8", None),
+            ("8.0", Some(8)),
+            ("8e0", Some(8)),
+            ("1.20E+3", Some(1200)),
+            ("80e-1", Some(8)),
+            ("8.5", None),
+            ("85e-1", None),
+            ("0e99", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("1e19", Some(10_000_000_000_000_000_000)),
+            ("1e20", None),
+            ("1e-9999999999", None),
+        ] {
             let value = Json::parse(json).unwrap();
             assert_eq!(value.whole(), whole, "{json}");
         }

@@ -98,6 +98,7 @@ mod duration;
 mod facts;
 mod json;
 mod lease;
+pub mod names;
 mod pods;
 mod problems;
 mod types;

@@ -159,6 +159,8 @@ struct WireMeta {
     name: Option<String>,
     #[serde(default)]
     namespace: Option<String>,
+    #[serde(default, deserialize_with = "lenient::string")]
+    uid: String,
     #[serde(default)]
     resource_version: Option<String>,
     #[serde(default, deserialize_with = "lenient::or_default")]
@@ -278,6 +280,7 @@ impl From<WireDaemonSet> for DaemonSet {
         let facts = daemon_sets::DaemonSet {
             namespace: text(&metadata.namespace),
             name: text(&metadata.name),
+            uid: crate::pod::uid(&metadata.uid),
             labels: metadata.labels,
         };
         let affinity = pod.affinity.node_affinity;

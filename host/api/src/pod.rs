@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use planner::facts::Texts;
-use planner::pods::{self, Controller, Kin, Phase, Ready};
+use planner::pods::{self, Controller, Kin, Phase, Ready, Uid};
 use serde::{Deserialize, Deserializer};
 
 use crate::lenient;
@@ -66,6 +66,8 @@ struct WireOwner {
     kind: String,
     #[serde(default, deserialize_with = "lenient::string")]
     name: String,
+    #[serde(default, deserialize_with = "lenient::string")]
+    uid: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
     controller: bool,
 }
@@ -109,10 +111,15 @@ impl From<WirePod> for Pod {
         } = wire;
         let mut owners = metadata.owner_references.into_iter();
         let controller = owners.find(|owner| owner.controller);
+        let daemon_set = controller
+            .as_ref()
+            .filter(|owner| owner.kind == "DaemonSet")
+            .and_then(|owner| uid(&owner.uid));
         let controller = controller.map(|WireOwner { kind, name, .. }| Controller { kind, name });
         let kin = Kin {
             namespace: metadata.namespace.as_str().into(),
             controller: controller.map(Box::new),
+            daemon_set: daemon_set.map(Box::new),
             labels: metadata.labels,
         };
         let facts = pods::Pod {
@@ -145,17 +152,27 @@ fn ready(conditions: &[WireCondition]) -> Ready {
     }
 }
 
-/// The UID where it is one, as a number; something as good where it is not.
-fn id(uid: &str, namespace: &str, name: &str) -> [u64; 2] {
-    let digits = uid.replace('-', "");
-    if digits.len() == 32
-        && let Ok(number) = u128::from_str_radix(&digits, 16)
-    {
-        return [(number >> 64) as u64, number as u64];
+/// The UID where it has one; something as good where it has none.
+fn id(of_pod: &str, namespace: &str, name: &str) -> Uid {
+    uid(of_pod).unwrap_or_else(|| hashed((namespace, name)))
+}
+
+/// A UID as a number, or something as good where it is none; none where it is empty.
+pub(crate) fn uid(text: &str) -> Option<Uid> {
+    if text.is_empty() {
+        return None;
     }
+    let digits = text.replace('-', "");
+    match u128::from_str_radix(&digits, 16) {
+        Ok(number) if digits.len() == 32 => Some([(number >> 64) as u64, number as u64]),
+        _ => Some(hashed(text)),
+    }
+}
+
+fn hashed(of: impl Hash) -> Uid {
     [0, 1].map(|part: u8| {
         let mut hasher = DefaultHasher::new();
-        (part, uid, namespace, name).hash(&mut hasher);
+        (part, &of).hash(&mut hasher);
         hasher.finish()
     })
 }
@@ -178,7 +195,8 @@ mod tests {
                 "name": "cni-x", "namespace": "kube-system", "resourceVersion": "7",
                 "uid": "00000000-0000-0001-0000-000000000002", "labels": {"app": "cni"},
                 "ownerReferences": [{"kind": "Other", "name": "o"},
-                                    {"kind": "DaemonSet", "name": "cni", "controller": true}]},
+                                    {"kind": "DaemonSet", "name": "cni", "controller": true,
+                                     "uid": "00000000-0000-0003-0000-000000000004"}]},
             "spec": {"nodeName": "n1", "containers": [{"name": "a"}]},
             "status": {"phase": "Running", "conditions": [
                 {"type": "PodScheduled", "status": "True"},
@@ -192,6 +210,7 @@ mod tests {
         let kin = Kin {
             namespace: "kube-system".into(),
             controller: Some(Box::new(controller)),
+            daemon_set: Some(Box::new([3, 4])),
             labels: [("app", "cni")].into(),
         };
         let facts = pods::Pod {
@@ -221,6 +240,10 @@ mod tests {
             (odd.facts.phase, odd.facts.ready),
             (Phase::Unknown, Ready::Yes)
         );
+        // Of other keepers the name will do: they are not kept themselves.
+        let owner = json!([{"kind": "Job", "name": "j", "uid": "u", "controller": true}]);
+        let job = pod(json!({"metadata": {"name": "p", "ownerReferences": owner}}));
+        assert_eq!(job.facts.kin.daemon_set, None);
         // Without UIDs they are told apart by their names.
         assert_eq!(odd.facts.id, bare.facts.id);
         assert_ne!(

@@ -13,8 +13,8 @@ use anyhow::Context;
 use api::daemon_set::rings;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use controller::decide::{ActiveRule, Rules, Seat, Seats, Seen, decide, field};
-use controller::is_frozen;
 use controller::policies::Policies;
+use controller::{clip, is_frozen};
 use jiff::Timestamp;
 use planner::ownership;
 use planner::related::Kind;
@@ -26,7 +26,7 @@ use crate::input::rules::GivenRule;
 use crate::input::{self, BadInput, STDIN};
 use crate::{output, prefixes};
 
-pub use policies::load;
+pub use policies::{BUILT_IN, load};
 use policies::{NamedModule, tell_of_idle};
 use report::Report;
 
@@ -247,6 +247,12 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
     })
 }
 
+/// What is told of the problems that a policy finds in one rule: a module of strangers may find 64 of 2 kB. So many, and so many
+/// bytes of the field and of the text of each.
+const MOST_PROBLEMS: usize = 16;
+const MOST_FIELD: usize = 256;
+const MOST_MESSAGE: usize = 512;
+
 /// Rules that can be evaluated, or the policy's failures to check them.
 pub type Checked = Result<Vec<ActiveRule>, Vec<String>>;
 
@@ -289,11 +295,22 @@ pub fn activate(
         };
         let about = format!("rule '{}', policy {}{calls_itself}", rule.name, rule.policy);
         match policy.check(&rule) {
-            Ok(found) => problems.extend(found.iter().map(|problem| {
-                let field = field(&problem.path);
-                let place = given.place_of(&field);
-                format!("{place}: {about}: {field}: {}", problem.message)
-            })),
+            Ok(found) => {
+                problems.extend(found.iter().take(MOST_PROBLEMS).map(|problem| {
+                    let field = field(&problem.path);
+                    let place = given.place_of(&field);
+                    let (field, message) = (
+                        clip(&field, MOST_FIELD),
+                        clip(&problem.message, MOST_MESSAGE),
+                    );
+                    format!("{place}: {about}: {field}: {message}")
+                }));
+                if let Some(more @ 1..) = found.len().checked_sub(MOST_PROBLEMS) {
+                    problems.push(format!(
+                        "{place}: {about}: it found {more} further problems"
+                    ));
+                }
+            }
             Err(failure) => failures.push(format!(
                 "{place}: {about}: the policy failed when it checked the rule ({}): {}",
                 failure.kind, failure.message

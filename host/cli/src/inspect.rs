@@ -1,16 +1,19 @@
 //! `host inspect`: what a policy is, and what it can ask.
 
 use std::fmt::Write;
+use std::str::FromStr;
 
 use anyhow::Context;
 use clap::ArgGroup;
 use engine::Policy;
-use fetch::{Digest, Module, Source, Wanted};
+use fetch::{Digest, InvalidSource, Module, Source, Wanted};
 use planner::rule::DEFAULT_POLICY;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::eval::BUILT_IN;
 use crate::exit::Exit;
+use crate::input::BadInput;
 use crate::{module, output};
 
 /// Print what a policy says of itself, and what it can ask.
@@ -25,16 +28,17 @@ Examples:
   host inspect steady.wasm
   host inspect oci://registry.example.com/policies/steady:1.0 --key cosign.pub
   host inspect https://policies.example.com/steady.wasm -o json
-  host inspect                               # the built-in policy
+  host inspect builtin:pods-ready            # a policy that comes with this program
+  host inspect                               # the built-in default policy
 
 Exit status:
   0  printed
   1  it is not signed by who should have
   2  bad usage, it is no policy, or it cannot be had")]
 pub struct Options {
-    /// A file, an https URL, or oci://REFERENCE; without it the built-in default policy
+    /// A file, an https URL, oci://REFERENCE, or builtin:NAME; without it the built-in default policy
     #[arg(value_name = "POLICY")]
-    source: Option<Source>,
+    source: Option<Place>,
 
     #[command(flatten)]
     signed: module::Signed,
@@ -45,6 +49,26 @@ pub struct Options {
 
     #[command(flatten)]
     module: module::Options,
+}
+
+/// Where a policy is.
+#[derive(Debug, Clone)]
+enum Place {
+    /// It comes with this program.
+    BuiltIn(String),
+    /// Anywhere else.
+    Outside(Source),
+}
+
+impl FromStr for Place {
+    type Err = InvalidSource;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSource> {
+        match text.strip_prefix(BUILT_IN) {
+            Some(name) => Ok(Self::BuiltIn(name.to_owned())),
+            None => text.parse().map(Self::Outside),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -112,7 +136,17 @@ pub fn run(options: Options) -> anyhow::Result<Exit> {
         module,
     } = options;
     let (module, place) = match source {
-        Some(source) => {
+        Some(Place::BuiltIn(name)) => {
+            let place = format!("{BUILT_IN}{name}");
+            let bytes =
+                engine::built_in(&name).map_err(|why| BadInput::one(format!("{place}: {why}")))?;
+            if signed.is_given() {
+                let why = "it is part of this program and has no signature of its own: leave out --key and the like";
+                return Err(BadInput::one(format!("{place}: {why}")).into());
+            }
+            (Module::from_bytes(bytes.to_vec(), None)?, place)
+        }
+        Some(Place::Outside(source)) => {
             let trusted = signed.read()?;
             let wanted = Wanted {
                 source: &source,

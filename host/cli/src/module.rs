@@ -98,6 +98,11 @@ pub struct Trusted {
 }
 
 impl Signed {
+    /// Must somebody have signed it?
+    pub fn is_given(&self) -> bool {
+        !self.keys.is_empty() || self.certificate_identity.is_some()
+    }
+
     /// Reads the files.
     pub fn read(self) -> Result<Trusted, BadInput> {
         let mut keys = Vec::new();

@@ -43,4 +43,5 @@ pub use options::{
     RequestLimit, Webhook,
 };
 pub use run::{RunError, run};
+pub use status::clip;
 pub use webhook::WebhookError;

@@ -487,7 +487,7 @@ fn size(name: &str, rule: &Rule, node: &NodeEntry) -> usize {
 }
 
 /// The beginning of a text, at most so many bytes.
-pub(crate) fn clip(text: &str, bytes: usize) -> String {
+pub fn clip(text: &str, bytes: usize) -> String {
     let end = (0..=bytes.min(text.len()))
         .rev()
         .find(|&end| text.is_char_boundary(end));

@@ -30,6 +30,9 @@ pub(crate) fn decision(
                 message.len()
             ));
         }
+        Err(message) if message.trim().is_empty() => {
+            return Err(FailureKind::PolicyError.because("the policy gave no reason"));
+        }
         Err(message) => return Err(FailureKind::PolicyError.because(printable(message))),
     };
     let types::Decision {

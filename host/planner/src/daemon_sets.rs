@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Texts;
-use crate::pods::{Controller, Label, Pod, all_of, any_ready};
+use crate::pods::{Controller, Label, Pod, Uid, all_of, any_ready};
 use crate::question::Answer;
 
 /// A DaemonSet, as little of it as a policy can ask about.
@@ -17,6 +17,8 @@ pub struct DaemonSet {
     pub namespace: Box<str>,
     /// `metadata.name`
     pub name: Box<str>,
+    /// `metadata.uid`; none in what was written by hand.
+    pub uid: Option<Uid>,
     /// `metadata.labels`
     pub labels: Texts,
 }
@@ -77,11 +79,16 @@ impl DaemonSetSelection {
 }
 
 impl DaemonSet {
-    /// Is it the one that made this pod and keeps it?
+    /// Is it the one that made this pod and keeps it? One that was deleted, and made anew by the same name, is another:
+    /// the pods of the old one will go.
     fn keeps(&self, pod: &Pod) -> bool {
+        let kin = &*pod.kin;
         let is_own =
             |kept_by: &Controller| kept_by.kind == "DaemonSet" && *kept_by.name == *self.name;
-        pod.kin.namespace == self.namespace && pod.kin.controller.as_deref().is_some_and(is_own)
+        let uids = self.uid.zip(kin.daemon_set.as_deref().copied());
+        kin.namespace == self.namespace
+            && kin.controller.as_deref().is_some_and(is_own)
+            && uids.is_none_or(|(own, of_pod)| own == of_pod)
     }
 }
 
@@ -98,6 +105,7 @@ mod tests {
         Arc::new(DaemonSet {
             namespace: namespace.into(),
             name: name.into(),
+            uid: None,
             labels: [("tier", tier), ("app", name)].into(),
         })
     }
@@ -240,5 +248,35 @@ mod tests {
         ] {
             assert_eq!(all(&sets, std::slice::from_ref(&other)), (false, None));
         }
+    }
+
+    #[test]
+    fn a_pod_of_one_by_the_same_name_that_was_deleted_does_not_count() {
+        let of_set = |uid| {
+            let set = set("kube-system", "cni", "node");
+            Arc::new(DaemonSet {
+                uid,
+                ..DaemonSet::clone(&set)
+            })
+        };
+        let of_pod = |uid: Option<Uid>| {
+            let mut pod = pod("kube-system", "DaemonSet", "cni", Ready::Since(0));
+            Arc::make_mut(&mut pod.kin).daemon_set = uid.map(Box::new);
+            pod
+        };
+        let (old, new) = (Some([0, 1]), Some([0, 2]));
+        for (set, pod, expected) in [
+            (new, old, false),
+            (new, new, true),
+            // What is written by hand says no UID, and the name decides.
+            (None, old, true),
+            (new, None, true),
+        ] {
+            let (is_ready, _) = all(&[of_set(set)], &[of_pod(pod)]);
+            assert_eq!(is_ready, expected, "{set:?} {pod:?}");
+        }
+        // Beside the pod that goes there may be the new one already.
+        let both = [of_pod(old), of_pod(new)];
+        assert_eq!(all(&[of_set(new)], &both), (true, None));
     }
 }

@@ -84,7 +84,8 @@ fn describe(node: &Node, rule: &Rule, decision: &Decision, reads: &[Read]) -> St
         .map(|finding| match &finding.subject {
             Subject::Requirement(index) => requirement(node, rule, *index, reads),
             Subject::Other(words) => {
-                format!("{words} is {}", if finding.met { "met" } else { "not met" })
+                // The words are the policy's, singular or plural, or an expression.
+                format!("{words}: {}", if finding.met { "met" } else { "not met" })
             }
         })
         .collect();

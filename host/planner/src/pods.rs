@@ -13,7 +13,7 @@ use crate::question::{Answer, lasted};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
     /// Tells it from others: its UID, as far as one number can hold it.
-    pub id: [u64; 2],
+    pub id: Uid,
     /// What it has in common with others.
     pub kin: Arc<Kin>,
     /// `status.phase`
@@ -22,6 +22,9 @@ pub struct Pod {
     pub ready: Ready,
 }
 
+/// A UID as a number, or something as good where it is none.
+pub type Uid = [u64; 2];
+
 /// What the pods of one template have in common. Shared by them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Kin {
@@ -29,6 +32,9 @@ pub struct Kin {
     pub namespace: Box<str>,
     /// Who keeps it.
     pub controller: Option<Box<Controller>>,
+    /// The UID of the DaemonSet that keeps it; none where another object does, or no UID is given. In a box of its own, so that
+    /// pods that share nothing do not pay for it.
+    pub daemon_set: Option<Box<Uid>>,
     /// `metadata.labels`
     pub labels: Texts,
 }
@@ -118,6 +124,7 @@ impl PodSelection {
             namespace,
             controller,
             labels,
+            ..
         } = &*pod.kin;
         let fits = |wanted: &Controller| controller.as_deref() == Some(wanted);
         self.namespace
@@ -232,6 +239,7 @@ mod tests {
             kin: Arc::new(Kin {
                 namespace: namespace.into(),
                 controller: Some(Box::new(controller)),
+                daemon_set: None,
                 labels: [("app", set), ("tier", "node")].into(),
             }),
             phase: Phase::Running,

@@ -13,6 +13,7 @@ use planner::question::{Answer, Completion, Question, Read};
 use planner::rule::{Effect, Rule, TaintId, TaintPrefixes};
 use planner::status::{condition_results, lacks_condition};
 use planner::verdict::TaintAction::{Absent, Keep, Present};
+use planner::verdict::{Finding, Subject};
 
 #[test]
 fn compat_014_an_absent_condition_shows_unknown_even_if_a_default_counts() {
@@ -333,6 +334,25 @@ fn the_message_says_what_was_seen_and_what_was_required() {
     };
     let plan = plan_for(&node, &[Case::new(rule("a"), verdict(Present, false))]);
     assert_eq!(plan.outcomes[0].message, "Agent is False, required True");
+}
+
+#[test]
+fn what_a_policy_names_itself_reads_well_in_singular_and_plural() {
+    for (met, word) in [(true, "met"), (false, "not met")] {
+        let taint = if met { Absent } else { Present };
+        let mut verdict = verdict(taint, false);
+        let finding = |words: &str| Finding {
+            subject: Subject::Other(words.to_owned()),
+            met,
+        };
+        verdict.result.as_mut().unwrap().findings = vec![
+            finding("lease of the node"),
+            finding("DaemonSets of namespace a"),
+        ];
+        let plan = plan_for(&tainted(), &[Case::new(rule("a"), verdict)]);
+        let expected = format!("lease of the node: {word}; DaemonSets of namespace a: {word}");
+        assert_eq!(plan.outcomes[0].message, expected);
+    }
 }
 
 #[test]

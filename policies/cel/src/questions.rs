@@ -29,6 +29,8 @@ pub(crate) enum Argument {
     Duration,
     /// An instant.
     Instant,
+    /// A whole number.
+    Whole,
 }
 
 /// What a string is.
@@ -42,6 +44,8 @@ pub(crate) enum Given<'a> {
     Effect(Effect),
     /// A duration, or an instant as the time since 1970.
     Time(Duration),
+    /// A whole number.
+    Whole(u64),
 }
 
 /// What the host answers.
@@ -53,7 +57,9 @@ pub(crate) enum Answer {
     Text(String),
 }
 
-use Argument::{Duration as Span, Effect as TaintEffect, Instant, Status as ConditionStatus, Text};
+use Argument::{
+    Duration as Span, Effect as TaintEffect, Instant, Status as ConditionStatus, Text, Whole,
+};
 
 const BOOL: &str = "bool";
 const STRING: &str = "string";
@@ -74,6 +80,7 @@ pub(crate) const QUESTIONS: &[Question] = &[
     question("tainted", &[], BOOL),
     question("unschedulable", &[], BOOL),
     question("olderThan", &[Span], BOOL),
+    question("allocatableAtLeast", &[Text, Whole], BOOL),
     question("name", &[], STRING),
     question("requirementsMet", &[], BOOL),
     question("completed", &[], BOOL),
@@ -112,6 +119,9 @@ impl Argument {
             },
             Self::Duration => guest_sdk::milliseconds(text).map(time),
             Self::Instant => instant::milliseconds(text).map(time),
+            // Rust takes a sign as well.
+            Self::Whole if text.starts_with('+') => None,
+            Self::Whole => text.parse().ok().map(Given::Whole),
         };
         given.ok_or(match self {
             Self::Text => "a string",
@@ -119,6 +129,7 @@ impl Argument {
             Self::Effect => "an effect: 'NoSchedule', 'PreferNoSchedule' or 'NoExecute'",
             Self::Duration => "a duration, such as '30s', '5m' or '1h30m'",
             Self::Instant => "an instant in UTC, such as '2026-07-01T12:00:00Z'",
+            Self::Whole => "a whole number, such as '8'",
         })
     }
 }
@@ -145,7 +156,7 @@ pub(crate) fn ask(facts: &Facts, name: &str, texts: &[Option<&str>]) -> Result<A
 }
 
 fn answer(facts: &Facts, name: &str, given: &[Given<'_>]) -> Option<Answer> {
-    use Given::{Effect, Status, Text, Time};
+    use Given::{Effect, Status, Text, Time, Whole};
     let node = &facts.node;
     let yes = match (name, given) {
         ("hasCondition", [Text(condition)]) => node.has_condition(condition),
@@ -172,6 +183,9 @@ fn answer(facts: &Facts, name: &str, given: &[Given<'_>]) -> Option<Answer> {
         ("tainted", []) => node.tainted(),
         ("unschedulable", []) => node.unschedulable(),
         ("olderThan", [Time(at_least)]) => node.older_than(*at_least),
+        ("allocatableAtLeast", [Text(resource), Whole(at_least)]) => {
+            node.allocatable_at_least(resource, *at_least)
+        }
         ("name", []) => return Some(Answer::Text(node.name())),
         ("requirementsMet", []) => requirements_met(facts),
         ("completed", []) => facts.bootstrap.completed() != Completion::None,

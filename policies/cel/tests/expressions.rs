@@ -58,6 +58,8 @@ fn node() -> Fake {
         .label("worker", "")
         .annotation("owner", "platform")
         .taint("example.com/maintenance", Effect::NoExecute)
+        .allocatable("nvidia.com/gpu", 8)
+        .allocatable("example.com/nic", 0)
         .age(Duration::from_secs(600))
         .now(Duration::from_secs(1_782_907_200))
 }
@@ -95,6 +97,10 @@ fn every_question_of_the_contract_can_be_asked() {
         ("unschedulable()", false),
         ("olderThan('10m')", true),
         ("olderThan('601s')", false),
+        ("allocatableAtLeast('nvidia.com/gpu', '8')", true),
+        ("allocatableAtLeast('nvidia.com/gpu', '9')", false),
+        ("allocatableAtLeast('example.com/nic', '0')", true),
+        ("allocatableAtLeast('example.com/none', '0')", false),
         ("name() == 'node'", true),
         ("completed()", false),
         ("reportedThisBoot('Ready')", true),
@@ -272,6 +278,18 @@ fn what_does_not_parse_or_is_not_known_is_refused_with_its_place() {
         (
             "reached('tomorrow')",
             "line 1, column 1: 'tomorrow' is not an instant",
+        ),
+        (
+            "allocatableAtLeast('a/b', '+8')",
+            "line 1, column 1: '+8' is not a whole number, such as '8'",
+        ),
+        (
+            "allocatableAtLeast('a/b', '1.5')",
+            "line 1, column 1: '1.5' is not a whole number, ",
+        ),
+        (
+            "allocatableAtLeast('a/b', 8)",
+            "line 1, column 1: an argument of 'allocatableAtLeast' is a int, and must be a string",
         ),
         (
             "condition('Ready')",

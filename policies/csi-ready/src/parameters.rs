@@ -1,5 +1,6 @@
 //! The parameters: which drivers, and which keys of their topology.
 
+use guest_sdk::names::{is_driver_name, is_label_key};
 use guest_sdk::{Facts, Json, Problem, Problems};
 
 /// JSON Schema 2020-12: a file, for people as well.
@@ -7,8 +8,6 @@ pub(crate) const SCHEMA: &str = include_str!("parameters.json");
 
 /// The most entries, and the most keys of one.
 const MOST: usize = 16;
-/// The longest name of a driver: as the API has it.
-const NAME: usize = 63;
 
 /// An entry of `drivers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,14 +59,15 @@ fn entry(problems: &mut Problems, path: &str, entry: &Json) -> Option<Wanted> {
     }
     problems.unknown(path, entry, &["name", "topologyKeys"]);
     let name = entry.get("name").and_then(Json::text).unwrap_or_default();
-    if !(1..=NAME).contains(&name.len()) {
+    if !is_driver_name(name) {
         problems.add(
             &format!("{path}/name"),
-            "give the name of the driver, of 1 to 63 characters",
+            "give the name of the driver: 1 to 63 letters, digits, '-' and '.', with a letter or digit at both ends and beside \
+             each '.'",
         );
     }
     let key = |key: &Json| {
-        let key = key.text().filter(|key| (1..=317).contains(&key.len()))?;
+        let key = key.text().filter(|key| is_label_key(key))?;
         Some(key.to_owned())
     };
     let topology_keys: Option<Vec<_>> = match entry.get("topologyKeys") {
@@ -80,7 +80,7 @@ fn entry(problems: &mut Problems, path: &str, entry: &Json) -> Option<Wanted> {
     if topology_keys.is_none() {
         problems.add(
             &format!("{path}/topologyKeys"),
-            "must be a list of 1 to 16 keys of labels",
+            "must be a list of 1 to 16 texts that can be keys of labels, such as topology.ebs.csi.aws.com/zone",
         );
     }
     Some(Wanted {

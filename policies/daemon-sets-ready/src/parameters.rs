@@ -7,7 +7,7 @@ use guest_sdk::{DaemonSetSelection, Json, Problem, Problems};
 /// JSON Schema 2020-12: a file, for people as well.
 pub(crate) const SCHEMA: &str = include_str!("parameters.json");
 
-/// The most entries, and the most labels of one.
+/// The most entries.
 const MOST: usize = 16;
 
 /// The longest words about DaemonSets, in bytes: a finding takes no more.
@@ -56,14 +56,12 @@ fn entry(problems: &mut Problems, path: &str, entry: &Json) -> Option<Wanted> {
             "namespace is missing: whoever may create DaemonSets in another one must not let a node go, or hold it",
         );
     }
-    let namespace = problems.text(path, entry, "namespace");
+    let namespace = problems.namespace(path, entry, "namespace");
     let mut which = DaemonSetSelection::new();
     let mut words = format!("DaemonSets of namespace {}", namespace.unwrap_or_default());
-    let labels = entry
-        .get("labels")
-        .map(|labels| self::labels(problems, path, labels));
-    for (index, (key, value)) in labels.into_iter().flatten().enumerate() {
-        which = which.label(&key, &value);
+    let labels = problems.labels(path, entry, "labels");
+    for (index, (key, value)) in labels.into_iter().enumerate() {
+        which = which.label(key, value);
         words.push_str(if index == 0 { " with " } else { "," });
         words.push_str(&format!("{key}={value}"));
     }
@@ -77,21 +75,6 @@ fn entry(problems: &mut Problems, path: &str, entry: &Json) -> Option<Wanted> {
         ready_for,
         lasting: lasting.into(),
     })
-}
-
-fn labels(problems: &mut Problems, path: &str, labels: &Json) -> Vec<(String, String)> {
-    let label = |(key, value): &(String, Json)| Some((key.clone(), value.text()?.to_owned()));
-    let found: Option<Vec<_>> = match labels {
-        Json::Map(labels) if (1..=MOST).contains(&labels.len()) => {
-            labels.iter().map(label).collect()
-        }
-        _ => None,
-    };
-    if found.is_none() {
-        let message = "must be an object of 1 to 16 labels, each with a text as its value";
-        problems.add(&format!("{path}/labels"), message);
-    }
-    found.unwrap_or_default()
 }
 
 fn clip(mut words: String) -> String {

@@ -1,5 +1,6 @@
 //! The parameters: which resources and which drivers, and how much of each.
 
+use guest_sdk::names::{is_driver_name, is_label_key};
 use guest_sdk::{Facts, Json, Problem, Problems};
 
 /// JSON Schema 2020-12: a file, for people as well.
@@ -7,8 +8,7 @@ pub(crate) const SCHEMA: &str = include_str!("parameters.json");
 
 /// The most resources, and the most drivers.
 const MOST: usize = 16;
-/// The longest name of a driver, as the API has it; and of a resource, so that a finding takes it.
-const DRIVER: usize = 63;
+/// The longest name of a resource, so that a finding takes it.
 const RESOURCE: usize = 240;
 /// The most devices: as many as the contract can ask for.
 const DEVICES: u64 = u32::MAX as u64;
@@ -98,7 +98,7 @@ pub(crate) fn read(json: &str) -> Result<Vec<Wanted>, Vec<Problem>> {
 }
 
 fn resource(problems: &mut Problems, name: &str, amount: &Json) -> Option<Wanted> {
-    let is_extended = name.contains('/') && !name.contains("kubernetes.io/");
+    let is_extended = name.contains('/') && !name.contains("kubernetes.io/") && is_label_key(name);
     if !is_extended || name.len() > RESOURCE {
         problems.add(
             "/resources",
@@ -125,10 +125,11 @@ fn driver(problems: &mut Problems, path: &str, entry: &Json) -> Option<Wanted> {
     }
     problems.unknown(path, entry, &["name", "devices"]);
     let name = entry.get("name").and_then(Json::text).unwrap_or_default();
-    if !(1..=DRIVER).contains(&name.len()) {
+    if !is_driver_name(name) {
         problems.add(
             &format!("{path}/name"),
-            "give the name of the driver, of 1 to 63 characters",
+            "give the name of the driver: 1 to 63 letters, digits, '-' and '.', with a letter or digit at both ends and beside \
+             each '.'",
         );
     }
     let devices = match entry.get("devices") {

@@ -7,7 +7,7 @@ use guest_sdk::{Json, PodSelection, Problem, Problems};
 /// JSON Schema 2020-12: a file, for people as well.
 pub(crate) const SCHEMA: &str = include_str!("parameters.json");
 
-/// The most entries, and the most labels of one.
+/// The most entries.
 const MOST: usize = 16;
 
 /// The longest words about pods, in bytes: a finding takes no more.
@@ -69,8 +69,8 @@ fn entry(problems: &mut Problems, path: &str, entry: &Json) -> Option<Wanted> {
             "give daemonSet, labels or both: which pods have to be Ready?",
         );
     }
-    let namespace = problems.text(path, entry, "namespace");
-    let daemon_set = problems.text(path, entry, "daemonSet");
+    let namespace = problems.namespace(path, entry, "namespace");
+    let daemon_set = problems.object_name(path, entry, "daemonSet");
     let mut which = PodSelection::new();
     let mut words = match daemon_set {
         Some(name) => {
@@ -79,11 +79,9 @@ fn entry(problems: &mut Problems, path: &str, entry: &Json) -> Option<Wanted> {
         }
         None => format!("pods of namespace {}", namespace.unwrap_or_default()),
     };
-    let labels = entry
-        .get("labels")
-        .map(|labels| self::labels(problems, path, labels));
-    for (index, (key, value)) in labels.into_iter().flatten().enumerate() {
-        which = which.label(&key, &value);
+    let labels = problems.labels(path, entry, "labels");
+    for (index, (key, value)) in labels.into_iter().enumerate() {
+        which = which.label(key, value);
         words.push_str(if index == 0 { " with " } else { "," });
         words.push_str(&format!("{key}={value}"));
     }
@@ -97,21 +95,6 @@ fn entry(problems: &mut Problems, path: &str, entry: &Json) -> Option<Wanted> {
         ready_for,
         lasting: lasting.into(),
     })
-}
-
-fn labels(problems: &mut Problems, path: &str, labels: &Json) -> Vec<(String, String)> {
-    let label = |(key, value): &(String, Json)| Some((key.clone(), value.text()?.to_owned()));
-    let found: Option<Vec<_>> = match labels {
-        Json::Map(labels) if (1..=MOST).contains(&labels.len()) => {
-            labels.iter().map(label).collect()
-        }
-        _ => None,
-    };
-    if found.is_none() {
-        let message = "must be an object of 1 to 16 labels, each with a text as its value";
-        problems.add(&format!("{path}/labels"), message);
-    }
-    found.unwrap_or_default()
 }
 
 fn clip(mut words: String) -> String {

@@ -364,6 +364,24 @@ fn a_rule_that_does_not_suit_its_policy() {
 }
 
 #[test]
+fn a_policy_that_finds_as_much_as_it_may_does_not_flood_a_terminal() {
+    let rule = RULE.replace("name: agent", "name: check-much");
+    let output = eval(&rule, NODE, &["--policy", &hostile()]);
+    let about = "error: rule.yaml:5:1: rule 'check-much', policy default (hostile): ";
+    refused_as(&output, &format!("{about}spec.policy.parameters.ppp"));
+    let lines: Vec<_> = output.stderr.lines().collect();
+    let (last, first) = lines.split_last().unwrap();
+    let rest = "it found 48 further problems";
+    assert_eq!(*last, about.replace(":5:1:", ":1:1:") + rest);
+    assert_eq!(first.len(), 16);
+    for line in first {
+        let told = line.strip_prefix(about).unwrap();
+        let (field, message) = told.split_once(": ").unwrap();
+        assert_eq!((field.len(), message), (256, "x".repeat(512).as_str()));
+    }
+}
+
+#[test]
 fn parameters_that_the_default_policy_refuses() {
     let rule = format!(
         "{RULE}  policy:\n    name: default\n    parameters:\n      minReadyTime: 30\n      \

@@ -319,7 +319,8 @@ mod tests {
     fn a_rollout_changes_nothing_of_it_and_where_it_runs_does() {
         let set = |image: &str, ready: u32, disk: &str| -> DaemonSet {
             serde_json::from_value(json!({
-                "metadata": {"name": "a", "namespace": "n", "labels": {"tier": "node"}, "generation": ready, "resourceVersion": image},
+                "metadata": {"name": "a", "namespace": "n", "uid": "00000000-0000-0000-0000-000000000007",
+                             "labels": {"tier": "node"}, "generation": ready, "resourceVersion": image},
                 "spec": {"template": {"metadata": {"labels": {"x": image}}, "spec": {
                     "containers": [{"name": "a", "image": image}], "nodeSelector": {"disk": disk}}}},
                 "status": {"numberReady": ready}}))
@@ -330,6 +331,7 @@ mod tests {
         let facts = daemon_sets::DaemonSet {
             namespace: "n".into(),
             name: "a".into(),
+            uid: Some([0, 7]),
             labels: [("tier", "node")].into(),
         };
         assert_eq!(*old.placed.facts, facts);

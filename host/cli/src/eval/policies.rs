@@ -15,7 +15,7 @@ use crate::input::BadInput;
 use crate::{compile_policy, output};
 
 /// Before the name of a policy that comes with this program, in the place of a file.
-const BUILT_IN: &str = "builtin:";
+pub const BUILT_IN: &str = "builtin:";
 
 /// A module, and the name by which rules name it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -82,6 +82,8 @@ fn a_panic_is_a_trap() {
 #[test]
 fn an_error_of_the_policy_is_its_own_sentence_on_one_line() {
     assert_eq!(fails("error", FailureKind::PolicyError), "no idea");
+    let without = fails("error-empty", FailureKind::PolicyError);
+    assert_eq!(without, "the policy gave no reason");
     fails("error-long", FailureKind::InvalidDecision);
 }
 

@@ -29,6 +29,11 @@ impl Policy for Hostile {
     fn check(rule: &Rule) -> Vec<Problem> {
         match rule.name().as_str() {
             "check-finds" => vec![Problem::new("/zone", "no such\n\u{1b}[31mzone")],
+            // As much as the contract allows.
+            "check-much" => {
+                let path = format!("/{}", "p".repeat(1000));
+                vec![Problem::new(path.as_str(), "x".repeat(1024)); 64]
+            }
             "check-many" => vec![Problem::new("", "again"); 65],
             "check-path" => vec![Problem::new("zone", "not a pointer")],
             "check-long" => vec![Problem::new("", "x".repeat(1025))],
@@ -68,6 +73,7 @@ impl Policy for Hostile {
                 panic!("as told")
             }
             "error" => return Err("no\nidea".into()),
+            "error-empty" => return Err(" \n".to_owned()),
             "error-long" => return Err("x".repeat(1025)),
             "error-huge" => return Err("x".repeat(2 << 20)),
             // Questions
