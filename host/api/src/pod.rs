@@ -152,29 +152,23 @@ fn ready(conditions: &[WireCondition]) -> Ready {
     }
 }
 
-/// The UID where it has one; something as good where it has none.
+/// The UID where it is one; something as good where it is not.
 fn id(of_pod: &str, namespace: &str, name: &str) -> Uid {
-    uid(of_pod).unwrap_or_else(|| hashed((namespace, name)))
-}
-
-/// A UID as a number, or something as good where it is none; none where it is empty.
-pub(crate) fn uid(text: &str) -> Option<Uid> {
-    if text.is_empty() {
-        return None;
-    }
-    let digits = text.replace('-', "");
-    match u128::from_str_radix(&digits, 16) {
-        Ok(number) if digits.len() == 32 => Some([(number >> 64) as u64, number as u64]),
-        _ => Some(hashed(text)),
-    }
-}
-
-fn hashed(of: impl Hash) -> Uid {
-    [0, 1].map(|part: u8| {
-        let mut hasher = DefaultHasher::new();
-        (part, &of).hash(&mut hasher);
-        hasher.finish()
+    uid(of_pod).unwrap_or_else(|| {
+        [0, 1].map(|part: u8| {
+            let mut hasher = DefaultHasher::new();
+            (part, of_pod, namespace, name).hash(&mut hasher);
+            hasher.finish()
+        })
     })
+}
+
+/// A UID as a number. The API server makes no others: anything else was written by hand, and says nothing.
+pub(crate) fn uid(text: &str) -> Option<Uid> {
+    let digits = text.replace('-', "");
+    let number = u128::from_str_radix(&digits, 16);
+    let number = number.ok().filter(|_| digits.len() == 32)?;
+    Some([(number >> 64) as u64, number as u64])
 }
 
 #[cfg(test)]
@@ -240,10 +234,13 @@ mod tests {
             (odd.facts.phase, odd.facts.ready),
             (Phase::Unknown, Ready::Yes)
         );
-        // Of other keepers the name will do: they are not kept themselves.
-        let owner = json!([{"kind": "Job", "name": "j", "uid": "u", "controller": true}]);
-        let job = pod(json!({"metadata": {"name": "p", "ownerReferences": owner}}));
-        assert_eq!(job.facts.kin.daemon_set, None);
+        // Nobody asks for the UID of another keeper, and one written by hand is none.
+        let whole = "00000000-0000-0003-0000-000000000004";
+        for (kind, uid) in [("Job", whole), ("DaemonSet", "u"), ("DaemonSet", "")] {
+            let owner = json!([{"kind": kind, "name": "a", "uid": uid, "controller": true}]);
+            let kept = pod(json!({"metadata": {"name": "p", "ownerReferences": owner}}));
+            assert_eq!(kept.facts.kin.daemon_set, None, "{kind} {uid}");
+        }
         // Without UIDs they are told apart by their names.
         assert_eq!(odd.facts.id, bare.facts.id);
         assert_ne!(

@@ -12,7 +12,7 @@ use crate::question::{Answer, lasted};
 /// A pod that is bound to a node, and is not being deleted. There may be a hundred thousand of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
-    /// Tells it from others: its UID, as far as one number can hold it.
+    /// Tells it from others: its UID, or something as good where it has none.
     pub id: Uid,
     /// What it has in common with others.
     pub kin: Arc<Kin>,
@@ -22,7 +22,7 @@ pub struct Pod {
     pub ready: Ready,
 }
 
-/// A UID as a number, or something as good where it is none.
+/// A UID as a number.
 pub type Uid = [u64; 2];
 
 /// What the pods of one template have in common. Shared by them.
