@@ -23,10 +23,10 @@ use crate::world::{
 const HUNG: usize = 10;
 
 fn digest_of(artifact: &Reference) -> String {
-    match artifact.version() {
-        Version::Digest(digest) => digest.to_string(),
-        Version::Tag(tag) => panic!("what was pushed is {tag}"),
-    }
+    let Version::Digest(digest) = artifact.version() else {
+        unreachable!("what was pushed is named by its digest");
+    };
+    digest.to_string()
 }
 
 async fn delete(cluster: &Cluster, policy: &str) {
